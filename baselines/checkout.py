@@ -192,9 +192,6 @@ class Checkout:
             f"{some(own) or 'none'}; name one with class_name"
         )
 
-    def _needs(self, package: str) -> str:
-        return f"{self.label} needs package '{package}', which is not installed"
-
     def _lacking(self, config: Mapping[str, Any], *, met: Sequence[str] = ()) -> list[str]:
         """What the code reads of its config and is not given, in one phrase; none if all is there.
 
@@ -229,7 +226,7 @@ class Checkout:
                 f"{self.label} imports '{name}': a folder '{top}' of a checkout cannot be "
                 "imported here, the name is taken"
             )
-        return ArmError(self._needs(name))
+        return ArmError(f"{self.label} needs package '{name}', which is not installed")
 
     def _importable(self) -> frozenset[str]:
         """Top-level names of the checkout that hold Python code."""

@@ -251,7 +251,15 @@ class Contract:
         ForecastError
             When it is of no form that is understood.
         """
-        point, bands = self._read(output)
+        found = self._rows(prediction(output))
+        point: Array | None = None  # [B, P]; None for the median
+        if self._in_quantiles(found):
+            rows = found[..., self._levels_of_target()]
+            bands = {level: rows[..., i] for i, level in enumerate(self.levels)}  # [B, P] each
+        else:
+            point, bands = found[..., self._place(found.shape[-1])], Bands()
+        if isinstance(output, Mapping):
+            bands = self._reported(output) or bands or self._intervals(output, point)
         path = None if point is None else restored(point[:, :horizon])
         if not bands:
             assert path is not None
@@ -259,18 +267,6 @@ class Contract:
         levels = sorted(bands)
         values = np.stack([bands[level][:, :horizon] for level in levels], axis=-1)
         return Forecast.of_quantiles(restored(values), np.array(levels), path)
-
-    def _read(self, output: Any) -> tuple[Array | None, Bands]:
-        """Point path [B, P], or None for the median, and quantiles [B, P] by level."""
-        found = self._rows(prediction(output))
-        if self._in_quantiles(found):
-            rows = found[..., self._levels_of_target()]
-            point, bands = None, {x: rows[..., i] for i, x in enumerate(self.levels)}
-        else:
-            point, bands = found[..., self._place(found.shape[-1])], Bands()
-        if isinstance(output, Mapping):
-            bands = self._reported(output) or bands or self._intervals(output, point)
-        return point, bands
 
     def _reported(self, output: Mapping[str, Any]) -> Bands:
         """Quantiles a dict reports by label, or on the levels of the config."""
@@ -315,7 +311,14 @@ class Contract:
 
     def _steps(self, tensor: Any) -> Any:
         """The predicted steps [B, P, C] of a tensor: its last ones."""
-        found = _three_axes(tensor)
+        found = tensor
+        if tensor.ndim == 2:  # one channel
+            found = tensor.unsqueeze(-1)
+        elif tensor.ndim == 4:  # [B, L, nt, nq] is target-major
+            found = tensor.flatten(2)
+        elif tensor.ndim != 3:
+            shape = list(tensor.shape)
+            raise ForecastError(f"the network returned shape {shape}, expected [B, P, C]")
         if found.shape[1] < self.pred_len:
             raise ForecastError(
                 f"the network returned {found.shape[1]} steps, expected pred_len = {self.pred_len}"
@@ -345,17 +348,6 @@ def prediction(output: Any) -> Any:
     if not isinstance(found, torch.Tensor):
         raise ForecastError(f"the network returned {type(found).__name__}, expected {ANSWERS}")
     return found
-
-
-def _three_axes(tensor: Any) -> Any:
-    """See a tensor as [B, L, C]; [B, L] is one channel, [B, L, nt, nq] is target-major."""
-    if tensor.ndim == 2:
-        return tensor.unsqueeze(-1)
-    if tensor.ndim == 4:
-        return tensor.flatten(2)
-    if tensor.ndim != 3:
-        raise ForecastError(f"the network returned shape {list(tensor.shape)}, expected [B, P, C]")
-    return tensor
 
 
 def _within(config: Mapping[str, Any], name: str, least: int, most: int | None = None) -> None:

@@ -222,58 +222,50 @@ class LegacyForecaster:
             torch.manual_seed(self._seed)  # the same draws for every batch
             inputs = (x_enc, marks[:, : self.seq_len], x_dec, x_mark_dec)
             if self._draws():
-                return self._drawn(self._network.describe(inputs, detailed=True))
+                report = self._network.describe(inputs, detailed=True)
+                draws = report["predictions_samples"][..., 0].double().cpu().numpy()  # [n, B, P]
+                paths = self._scale.prices(draws.transpose(1, 0, 2))
+                return Forecast.of_samples(paths, exchangeable=True)
             output = self._network(*inputs)
         contract = self._contract(contexts.horizon)
         return contract.forecast(output, contexts.horizon, self._scale.prices)
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
-        lags = {"lags": self._lags()} if self.model == "Autoformer" else {}
+        lags = {}
+        if self.model == "Autoformer":  # which of two repositories its odd lengths follow (V-02)
+            lags["lags"] = (
+                "at odd lengths one is lost, as in the fork; full_length_lags = true keeps all, as "
+                "the original Autoformer repository does: checkpoints of that one need it"
+            )
+            if self.options.get("full_length_lags", self.options.get("repaired", False)):
+                lags["lags"] = (
+                    "all of them at odd lengths too, as in the original Autoformer repository"
+                )
+        changed = ", ".join(f"{key} = {value}" for key, value in self.options.items())
+        label = f"with {changed}" if changed else "faithful to the original including its defects"
+        if self.model == "QuantileBayesianAutoformer":
+            label = "a REPAIRED BUILD: no version of the original ever ran"
+        distribution = "none of its own: a point path"
+        if self._draws():
+            distribution = (
+                "its own: draws of its random layer or dropout, without observation noise"
+            )
+        elif self.quantiles:
+            distribution = f"its own: quantiles at {', '.join(map(str, self.quantiles))}"
         return {
-            "model": self._label(),
+            "model": f"{self.model}, {label}",
             **lags,
             "context": f"{self.seq_len} sessions of 7 channels made of past prices "
             f"({WARM_UP} more are read to make them)",
-            "distribution": self._distribution(),
+            "distribution": distribution,
             "training": recipe_text(self),
             "not reproduced": "the original pipeline's wrong target column, NaN taken as an "
             "improvement, test loss read while training, missing look-back at the split",
         }
 
-    def _label(self) -> str:
-        if self.model == "QuantileBayesianAutoformer":
-            return f"{self.model}, a REPAIRED BUILD: no version of the original ever ran"
-        changed = ", ".join(f"{key} = {value}" for key, value in self.options.items())
-        return f"{self.model}, " + (
-            f"with {changed}" if changed else "faithful to the original including its defects"
-        )
-
-    def _lags(self) -> str:
-        """Which of the two repositories its odd lengths follow (V-02)."""
-        repaired = self.options.get("repaired", False)
-        if self.options.get("full_length_lags", repaired):
-            return "all of them at odd lengths too, as in the original Autoformer repository"
-        return (
-            "at odd lengths one is lost, as in the fork; full_length_lags = true keeps all, as the "
-            "original Autoformer repository does: checkpoints of that one need it"
-        )
-
-    def _distribution(self) -> str:
-        if self._draws():
-            return "its own: draws of its random layer or dropout, without observation noise"
-        if self.quantiles:
-            return f"its own: quantiles at {', '.join(map(str, self.quantiles))}"
-        return "none of its own: a point path"
-
     def _draws(self) -> bool:
         return self.model == "BayesianEnhancedAutoformer" and not self.quantiles
-
-    def _drawn(self, report: Mapping[str, Any]) -> Forecast:
-        """Sample paths of an uncertainty call, [n, B, P, 1] in scaled log prices."""
-        draws = report["predictions_samples"][..., 0].double().cpu().numpy()
-        paths = self._scale.prices(draws.transpose(1, 0, 2))
-        return Forecast.of_samples(paths, exchangeable=True)
 
     def _check_quantiles(self) -> None:
         inside = all(isinstance(level, float) and 0 < level < 1 for level in self.quantiles)

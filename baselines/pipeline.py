@@ -223,7 +223,17 @@ def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> 
 
     A network whose answer depends on its batch mates would otherwise look at the windows after it.
     """
-    answers = [forecast(_only(contexts, row)) for row in range(len(contexts))]
+    answers = []
+    for row in range(len(contexts)):
+        part = slice(row, row + 1)
+        alone = dataclasses.replace(
+            contexts,
+            dates=contexts.dates[part],
+            target=contexts.target[part],
+            past=contexts.past[part],
+            length=contexts.length[part],
+        )
+        answers.append(forecast(alone))
     first = answers[0]
     return Forecast(
         point=np.concatenate([each.point for each in answers]),
@@ -234,15 +244,4 @@ def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> 
         samples=None
         if first.samples is None
         else np.concatenate([each.samples for each in answers if each.samples is not None]),
-    )
-
-
-def _only(contexts: Contexts, row: int) -> Contexts:
-    part = slice(row, row + 1)
-    return dataclasses.replace(
-        contexts,
-        dates=contexts.dates[part],
-        target=contexts.target[part],
-        past=contexts.past[part],
-        length=contexts.length[part],
     )

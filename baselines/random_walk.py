@@ -100,10 +100,21 @@ class VolatilityRandomWalk:
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Forecast every context at once."""
+        from scipy.special import stdtrit
+
         price = _log_price(contexts)
-        variance = self._variance(np.diff(price, axis=1), contexts.horizon)  # [W, H]
+        returns = np.diff(price, axis=1)  # [W, T - 1]
+        seen = np.isfinite(returns)
+        weight = seen * self.decay ** np.arange(returns.shape[1])[::-1]
+        squared = np.where(seen, returns, 0.0) ** 2
+        recent = (squared * weight).sum(axis=1) / weight.sum(axis=1)
+        longrun = squared.sum(axis=1) / seen.sum(axis=1)
+        left = self.reversion ** np.arange(1, contexts.horizon + 1)
+        variance = recent[:, None] * left + longrun[:, None] * (1.0 - left)  # of each day, [W, H]
         width = np.sqrt(np.cumsum(variance, axis=1))
-        quantiles = price[:, -1, None, None] + width[:, :, None] * self._shocks(contexts.levels)
+        unit = np.sqrt((self.freedom - 2) / self.freedom)
+        shocks = stdtrit(self.freedom, contexts.levels) * unit  # [Q], of variance 1
+        quantiles = price[:, -1, None, None] + width[:, :, None] * shocks
         point = np.repeat(contexts.last[:, None], contexts.horizon, axis=1)
         return Forecast.of_quantiles(np.exp(quantiles), contexts.levels, point)
 
@@ -114,24 +125,6 @@ class VolatilityRandomWalk:
             f"weighted by {self.decay:g}, returning to that of {self.context} sessions by "
             f"{1 - self.reversion:.0%} a step"
         }
-
-    def _variance(self, returns: Array, horizon: int) -> Array:
-        """Daily variance expected at each step, [W, H]; returns [W, T - 1]."""
-        seen = np.isfinite(returns)
-        age = np.arange(returns.shape[1])[::-1]
-        weight = seen * self.decay**age
-        squared = np.where(seen, returns, 0.0) ** 2
-        recent = (squared * weight).sum(axis=1) / weight.sum(axis=1)
-        longrun = squared.sum(axis=1) / seen.sum(axis=1)
-        left = self.reversion ** np.arange(1, horizon + 1)
-        variance: Array = recent[:, None] * left + longrun[:, None] * (1.0 - left)
-        return variance
-
-    def _shocks(self, levels: Array) -> Array:
-        from scipy.special import stdtrit
-
-        shocks: Array = stdtrit(self.freedom, levels) * np.sqrt((self.freedom - 2) / self.freedom)
-        return shocks
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -46,8 +46,12 @@ def unread(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
 def read_by(name: str) -> frozenset[str]:
     """Switches that a network reads when it is built, forecasts, and describes its uncertainty."""
     seen, wide = set[str](), frozenset(Repairs.names())
+    offered = inspect.signature(NETWORKS[name]).parameters
+    extras: list[dict[str, Any]] = [{"n_samples": 2} if "n_samples" in offered else {}]
+    if "uncertainty_method" in offered:  # arguments that lead to different parts
+        extras.append({"n_samples": 2, "uncertainty_method": "dropout"})
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for shape, repaired, extra in itertools.product(_SHAPES, (False, True), _extras(name)):
+        for shape, repaired, extra in itertools.product(_SHAPES, (False, True), extras):
             switches = dict.fromkeys(Repairs.names(), repaired)
             config = NetworkConfig.from_mapping({**_SIZES, **shape})
             try:
@@ -56,14 +60,6 @@ def read_by(name: str) -> frozenset[str]:
                 continue
             _use(made, config)
     return frozenset(seen) & wide
-
-
-def _extras(name: str) -> Iterator[dict[str, Any]]:
-    """Constructor arguments that lead to different parts."""
-    offered = inspect.signature(NETWORKS[name]).parameters
-    yield {"n_samples": 2} if "n_samples" in offered else {}
-    if "uncertainty_method" in offered:
-        yield {"n_samples": 2, "uncertainty_method": "dropout"}
 
 
 def _watched(switches: Mapping[str, bool], seen: set[str]) -> Repairs:

@@ -46,7 +46,7 @@ from baselines.weights import put_weights, read_weights
 from harness.arm import Training
 from harness.errors import ArmError, ForecastError, exception_line
 from harness.forecast import LEVELS, Forecast
-from harness.window import Array, Context, Contexts, Dates
+from harness.window import Array, Context, Contexts
 
 if TYPE_CHECKING:
     from baselines.training import Sizes
@@ -146,22 +146,19 @@ class TSLibModel:
         self._columns = columns_of(
             {name: getattr(self, name) for name in _LAYOUT}, self.config, defaults
         )
-        self._fields = {**self._decided(defaults), **self.config}
-        self._check_options()
-
-    def _decided(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """What the config holds beside what was given: of `run.py`, the options and the data."""
+        # beside what is given: of `run.py`, the options and the data
         frequency = {"freq"} if not self.checkpoint or "freq" not in defaults else set()
-        found = {k: v for k, v in defaults.items() if k not in _BY_PLAN_AND_DATA | frequency}
+        fields = {k: v for k, v in defaults.items() if k not in _BY_PLAN_AND_DATA | frequency}
         recipe = ("batch_size", "patience", "learning_rate")
-        found |= {name: getattr(self, name) for name in recipe} | {"train_epochs": self.epochs}
-        found |= {"is_training": int(self.train), "use_gpu": False, "use_multi_gpu": False}
-        found |= {"use_amp": False, "num_workers": 0}
+        fields |= {name: getattr(self, name) for name in recipe} | {"train_epochs": self.epochs}
+        fields |= {"is_training": int(self.train), "use_gpu": False, "use_multi_gpu": False}
+        fields |= {"use_amp": False, "num_workers": 0}
         if self._columns is not None:
             width = len(self._columns.names)
-            found |= {"enc_in": width, "dec_in": width, "features": self._columns.features}
-            found |= {"target": self._columns.target}
-        return found
+            fields |= {"enc_in": width, "dec_in": width, "features": self._columns.features}
+            fields |= {"target": self._columns.target}
+        self._fields = {**fields, **self.config}
+        self._check_options()
 
     @property
     def context_length(self) -> int:
@@ -243,7 +240,19 @@ class TSLibModel:
         self.load()
         values = self._values(context)
         train_rows = len(values) - context.validation
-        self._scale, self._seed = self._scale_of(values, train_rows, context), seed
+        self._seed, rows = seed, max(train_rows, 1)
+        if self._columns is None:
+            self._scale = Scale.of(values[:rows])
+        else:
+            frozen = bool(self.checkpoint) and not self.train
+            self._scale = scale_of(
+                self.scaler or TRAINING,
+                values,
+                context.dates,
+                names=self._columns.names,
+                training=self.trained_until if frozen else rows,
+                file=self._scaler_file(),
+            )
         self._diverged, self._horizon = "", context.horizon
         config = full_config(self._fields, context.horizon, self._columns)
         self._newest = _newest(context, self.context_length)
@@ -277,7 +286,13 @@ class TSLibModel:
         asked = self._newest
         if asked is None or self._diverged:
             return
-        if not _same(self.forecast(asked), twin.forecast(asked)):
+        one, other = self.forecast(asked), twin.forecast(asked)
+        names = ("point", "quantiles", "samples")
+        pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+        if not all(  # bit by bit, NaN included
+            a is b is None or (a is not None and b is not None and a.tobytes() == b.tobytes())
+            for a, b in pairs
+        ):
             raise ArmError(
                 f"{self._checkout.label} cannot be saved: its state dict is not all it keeps of a "
                 "fit (register the rest as buffers)"
@@ -317,13 +332,24 @@ class TSLibModel:
         form = Contract.of(full, self._columns)
         scaled = self._scale.apply(self._values(contexts))
         x_enc = tensor(scaled[..., : form.inputs], self.device)
-        marks = tensor(form.marks(self._dates(contexts, form.pred_len)), self.device)
+        ahead = np.busday_offset(  # the next days the calendar opens on, [W, P]
+            contexts.dates[:, -1:],
+            np.arange(1, form.pred_len + 1),
+            "backward",
+            weekmask=contexts.weekmask,
+        )
+        dates = np.concatenate([contexts.dates[:, self._warm_up :], ahead], axis=1)  # [W, S + P]
+        marks = tensor(form.marks(dates), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(form))
         with self._at_work(), evaluating(self._network), torch.no_grad():
             output = self._network(
                 x_enc, marks[:, : form.seq_len], x_dec, x_mark_dec, **self.forecast_options
             )
-        return form.forecast(output, contexts.horizon, self._restored)
+        scale: Scale = self._scale
+        if self._columns is None:
+            return form.forecast(output, contexts.horizon, scale.prices)
+        place = self._columns.names.index(self._columns.target)
+        return form.forecast(output, contexts.horizon, lambda scaled: scale.raw(scaled, place))
 
     def _values(self, seen: Context | Contexts) -> Array:
         """The channels before they are scaled, [..., T, K]."""
@@ -331,53 +357,28 @@ class TSLibModel:
             return channels(seen.target)
         return self._columns.values(seen.target, seen.past, seen.past_names)
 
-    def _restored(self, scaled: Array) -> Array:
-        """The target of scaled values."""
-        scale: Scale = self._scale
-        if self._columns is None:
-            return scale.prices(scaled)
-        return scale.raw(scaled, self._columns.names.index(self._columns.target))
-
-    def _scale_of(self, values: Array, train_rows: int, context: Context) -> Scale:
-        if self._columns is None:
-            return Scale.of(values[: max(train_rows, 1)])
-        frozen = bool(self.checkpoint) and not self.train
-        return scale_of(
-            self.scaler or TRAINING,
-            values,
-            context.dates,
-            names=self._columns.names,
-            training=self.trained_until if frozen else max(train_rows, 1),
-            file=self._scaler_file(),
-        )
-
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
         start = f"starts from {Path(self.checkpoint).name}" if self.checkpoint else ""
         frozen = start or "NONE: the weights are the random ones the class begins with"
+        length = f"{self._field('seq_len')} sessions of {self._field('enc_in')} channels"
+        fed = {"context": f"{length} made of past prices ({WARM_UP} more are read to make them)"}
+        if self._columns is not None:
+            columns = self._columns
+            told = f"{', '.join(columns.names)}; forecast is {columns.target}"
+            fed = {
+                "context": f"{length}: {told} (features {columns.features})",
+                "scaler": self.scaler or TRAINING,
+            }
         return {
             "model": f"{self.model}, the user's own code ({self._checkout.label})",
-            **self._layout_facts(),
+            **fed,
+            **({"trained until": self.trained_until} if self.trained_until else {}),
             "distribution": "the model's own where it answers quantiles or intervals, "
             "otherwise none: a point path",
             "training": f"{start}{'; ' if start else ''}{recipe_text(self)}"
             if self.train
             else frozen,
-        }
-
-    def _layout_facts(self) -> dict[str, str]:
-        """How it is fed, and what it has seen before."""
-        length = f"{self._field('seq_len')} sessions of {self._field('enc_in')} channels"
-        until = {"trained until": self.trained_until} if self.trained_until else {}
-        if self._columns is None:
-            made = f"{length} made of past prices ({WARM_UP} more are read to make them)"
-            return {"context": made, **until}
-        columns = self._columns
-        return {
-            "context": f"{length}: {', '.join(columns.names)}; forecast is {columns.target} "
-            f"(features {columns.features})",
-            "scaler": self.scaler or TRAINING,
-            **until,
         }
 
     def _check_options(self) -> None:
@@ -489,13 +490,6 @@ class TSLibModel:
             truths=form.inputs if form.learns_all else 1,
         )
 
-    def _dates(self, contexts: Contexts, steps: int) -> Dates:
-        """Sessions that have channels, and the next days the calendar opens on, [W, S + P]."""
-        future = np.busday_offset(
-            contexts.dates[:, -1:], np.arange(1, steps + 1), "backward", weekmask=contexts.weekmask
-        )
-        return np.concatenate([contexts.dates[:, self._warm_up :], future], axis=1)
-
 
 def _newest(context: Context, sessions: int) -> Contexts | None:
     """The last window of a history; None where it is too short for one."""
@@ -512,17 +506,4 @@ def _newest(context: Context, sessions: int) -> Contexts | None:
         season=context.season,
         horizon=context.horizon,
         levels=LEVELS,
-    )
-
-
-def _same(one: Forecast, other: Forecast) -> bool:
-    """Whether two forecasts are equal bit by bit, NaN included."""
-    pairs = (
-        (one.point, other.point),
-        (one.quantiles, other.quantiles),
-        (one.samples, other.samples),
-    )
-    return all(
-        a is b is None or (a is not None and b is not None and a.tobytes() == b.tobytes())
-        for a, b in pairs
     )

@@ -88,9 +88,31 @@ def put_weights(network: Any, weights: Mapping[str, Any], *, label: str) -> None
 
 
 def _unpickled(path: Path) -> Any:
+    """Load a file of torch.save; refuse by its first bytes what holds no weights, or a program."""
     import torch
 
-    _check_kind(path)
+    with path.open("rb") as stream:
+        start = stream.read(40)
+    if not start:
+        raise ArmError(f"checkpoint '{path.name}' is empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise ArmError(
+            f"checkpoint '{path.name}' is a pointer of Git LFS: 'git lfs pull' fetches it"
+        )
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            program = any("/code/" in name for name in archive.namelist())
+        if program:
+            raise ArmError(
+                f"checkpoint '{path.name}' is a TorchScript archive, a program with its weights; "
+                f"take these out once: torch.save(torch.jit.load('{path.name}').state_dict(), "
+                "'weights.pth')"
+            )
+    elif not start.startswith((b"PK", pickle.PROTO)):  # a zip that is torn is read
+        raise ArmError(
+            f"checkpoint '{path.name}' cannot be read: it is no file of torch.save; expected "
+            "one, or .safetensors"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
@@ -102,32 +124,6 @@ def _unpickled(path: Path) -> Any:
     except (OSError, EOFError, RuntimeError, ValueError, LookupError) as problem:
         said = " ".join(str(problem).split()).partition(". ")[0] or type(problem).__name__
         raise ArmError(f"checkpoint '{path.name}' cannot be read: {said}") from problem
-
-
-def _check_kind(path: Path) -> None:
-    """Refuse by its first bytes what cannot hold weights, or holds a program as well."""
-    with path.open("rb") as stream:
-        start = stream.read(40)
-    if not start:
-        raise ArmError(f"checkpoint '{path.name}' is empty")
-    if start.startswith(b"version https://git-lfs"):
-        raise ArmError(
-            f"checkpoint '{path.name}' is a pointer of Git LFS: 'git lfs pull' fetches it"
-        )
-    if not zipfile.is_zipfile(path):
-        if not start.startswith((b"PK", pickle.PROTO)):  # a zip that is torn is read
-            raise ArmError(
-                f"checkpoint '{path.name}' cannot be read: it is no file of torch.save; expected "
-                "one, or .safetensors"
-            )
-        return
-    with zipfile.ZipFile(path) as archive:
-        program = any("/code/" in name for name in archive.namelist())
-    if program:
-        raise ArmError(
-            f"checkpoint '{path.name}' is a TorchScript archive, a program with its weights; take "
-            f"these out once: torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')"
-        )
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -86,10 +86,14 @@ class Fracast:
         if self._model is not None:
             return
         _package()
+        import torch
         from fracast import FracastModel
 
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self._model = FracastModel.from_pretrained(weights=self.weights, device=self._device())
+            self._model = FracastModel.from_pretrained(weights=self.weights, device=device)
         except (OSError, KeyError, ValueError, RuntimeError) as problem:
             reason = " ".join(str(problem).split())
             raise ArmError(f"fracast: its model cannot be loaded: {reason}") from problem
@@ -105,7 +109,9 @@ class Fracast:
         levels = np.array(self._model.quantiles)
         values = np.full((len(target), contexts.horizon, len(levels)), np.nan)  # [W, H, q]
         if enough.any():
-            scale = _scale(target[enough])
+            # the package takes a range below 1e-5 for none: brought to the size of 1 first, [W, 1]
+            size: Array = np.nanmean(np.abs(target[enough]), axis=1, keepdims=True)
+            scale = np.where(size > 0, size, 1.0)
             answer = self._model.forecast_batch(target[enough] / scale, horizon=contexts.horizon)
             values[enough] = answer.astype(np.float64) * scale[:, :, None]
         return Forecast.of_quantiles(np.sort(values, axis=2), levels)
@@ -124,13 +130,6 @@ class Fracast:
             "training": "none: zero-shot",
         }
 
-    def _device(self) -> str:
-        import torch
-
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
 
 def _package() -> Path:
     """The folder of the installed package."""
@@ -138,12 +137,3 @@ def _package() -> Path:
     if found is None or found.origin is None:
         raise ArmError("the package 'fracast' is missing; pip install 'abharness[fracast]'")
     return Path(found.origin).parent
-
-
-def _scale(target: Array) -> Array:
-    """Mean size of each context's values, [W, 1].
-
-    The package takes a range below 1e-5 for none: contexts are brought to the size of 1 first.
-    """
-    size: Array = np.nanmean(np.abs(target), axis=1, keepdims=True)
-    return np.where(size > 0, size, 1.0)

@@ -125,8 +125,11 @@ class HFBayesianAutoformer:
             raise ValueError(f"dtype = '{self.dtype}': fine-tuning needs float32")
         if self.finetune is not None or self.conformal:
             self.fit = self._fit
-        self.finetune = None if self.finetune is None else dict(self.finetune)
-        self._check_finetune()
+        if self.finetune is not None:
+            from candidates.replacement.finetune import FineTuning
+
+            self.finetune = dict(self.finetune)
+            self._plan = FineTuning.of(self.finetune)
 
     @property
     def context_length(self) -> int:
@@ -254,7 +257,23 @@ class HFBayesianAutoformer:
         """Facts for the report."""
         bundled = self.model == BUNDLED
         pin = f" at {self.revision}" if self.revision else ""
-        family = self.source.family
+        family, plan = self.source.family, self._plan
+        reads = "the target; Chronos-2 also reads other columns and the calendar"
+        if family is not None:
+            reads = _READS[family]
+        if family == "Chronos-2" and not self.covariates:
+            reads = "the target alone, as it was told"
+        distribution = "its own: quantiles at the levels it was trained on"
+        if self.draws or family == "Chronos-T5":
+            distribution = f"its own: {self.samples} sample paths"
+        if self.conformal:
+            distribution += ", stretched around the median to have covered the validation span"
+        training = "none: zero-shot" + (", calibrated at each fit" if self.conformal else "")
+        if plan is not None:
+            training = (
+                f"fine-tuned at each fit: up to {plan.steps} steps of {plan.batch_size} windows at "
+                f"{plan.lr:g}, stopped early on the validation span"
+            )
         return {
             "checkpoint": "chronos-bolt-synthetic" if bundled else f"{self.model}{pin}",
             "origin": (
@@ -266,65 +285,28 @@ class HFBayesianAutoformer:
             "pretraining data": (
                 "no market data" if bundled else "unknown: may contain the test span"
             ),
-            "context": f"{self.context} sessions of " + self._reads(family),
-            "distribution": self._distribution(family),
-            "training": self._training_text(),
+            "context": f"{self.context} sessions of {reads}",
+            "distribution": distribution,
+            "training": training,
         }
-
-    def _reads(self, family: str | None) -> str:
-        if family == "Chronos-2" and not self.covariates:
-            return "the target alone, as it was told"
-        if family is None:
-            return "the target; Chronos-2 also reads other columns and the calendar"
-        return _READS[family]
-
-    def _distribution(self, family: str | None) -> str:
-        text = "its own: quantiles at the levels it was trained on"
-        if self.draws or family == "Chronos-T5":
-            text = f"its own: {self.samples} sample paths"
-        if not self.conformal:
-            return text
-        return f"{text}, stretched around the median to have covered the validation span"
-
-    def _training_text(self) -> str:
-        plan = self._plan
-        if plan is None:
-            return "none: zero-shot" + (", calibrated at each fit" if self.conformal else "")
-        return (
-            f"fine-tuned at each fit: up to {plan.steps} steps of {plan.batch_size} windows at "
-            f"{plan.lr:g}, stopped early on the validation span"
-        )
-
-    def _check_finetune(self) -> None:
-        """Read the table; a wrong one is refused when the arm is built."""
-        if self.finetune is None:
-            return
-        from candidates.replacement.finetune import FineTuning
-
-        self._plan = FineTuning.of(self.finetune)
 
     def _fit(self, context: Context, *, seed: int) -> Training:
         """Start again from the pretrained weights; learn, then calibrate, as was asked for."""
         self.load()
         self._pipeline, self._stretch, done = self._pretrained, None, Training()
         if self._plan is not None:
-            done = self._tune(context, seed)
+            from candidates.replacement.finetune import tuned
+
+            self._pipeline, done = tuned(
+                self._pretrained,
+                context,
+                self._plan,
+                length=self.context,
+                covariates=self.covariates,
+                seed=seed,
+            )
         if self.conformal:
             self._stretch = self._calibrated(context)
-        return done
-
-    def _tune(self, context: Context, seed: int) -> Training:
-        from candidates.replacement.finetune import tuned
-
-        assert self._plan is not None
-        self._pipeline, done = tuned(
-            self._pretrained,
-            context,
-            self._plan,
-            length=self.context,
-            covariates=self.covariates,
-            seed=seed,
-        )
         return done
 
     def _calibrated(self, context: Context) -> Array:
@@ -372,7 +354,13 @@ class Answering:
         """Quantiles in order, or sample paths with their median as the point path."""
         family = family_of(self.pipeline)
         if family == "Chronos-T5":
-            return self._sampled(contexts)
+            from candidates.replacement.backbone_input import single
+            from candidates.replacement.sampling import T5
+
+            backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)
+            paths = backbone.paths(single(contexts.target), contexts.horizon, self.samples)
+            draws = paths.cpu().numpy().astype(np.float64)  # [W, M, H]
+            return Forecast.of_samples(draws, np.median(draws, axis=1), exchangeable=True)
         values = self._bolt(contexts) if family == "Chronos-Bolt" else self._chronos2(contexts)
         ordered = np.sort(values.astype(np.float64), axis=-1)
         return Forecast.of_quantiles(ordered, np.array(self.pipeline.quantiles))
@@ -404,12 +392,3 @@ class Answering:
                 batch_size=max(group, self.windows // group * group),
             )
         return torch.cat(answers).numpy().transpose(0, 2, 1)
-
-    def _sampled(self, contexts: Contexts) -> Forecast:
-        from candidates.replacement.backbone_input import single
-        from candidates.replacement.sampling import T5
-
-        backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)
-        paths = backbone.paths(single(contexts.target), contexts.horizon, self.samples)
-        values = paths.cpu().numpy().astype(np.float64)  # [W, M, H]
-        return Forecast.of_samples(values, np.median(values, axis=1), exchangeable=True)

@@ -300,8 +300,20 @@ def _direct_labels(axes: Axes, lines: Sequence[Line], *, top: float | None = Non
     heights = [float(axes.transData.transform(end)[1]) for _, end in ends]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
     placed = _apart(heights, gap=_gap(lines), low=float(low), high=float(high))
+    right = axes.transAxes.transform((1, 0))[0]
     for (line, end), height in zip(ends, placed, strict=True):
-        _label(axes, line, end, height)
+        at, colour = axes.transData.transform(end), INKS[line.stroke.ink]
+        axes.annotate(  # beside the plot, with a leader to the line's end
+            in_lines(line.label, _LABEL),
+            end,
+            xytext=(right - at[0] + 16, height - at[1]),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            color=colour,
+            annotation_clip=False,
+            arrowprops={**_LEADER, "color": colour},
+        )
 
 
 def _gap(lines: Sequence[Line]) -> float:
@@ -313,24 +325,6 @@ def _gap(lines: Sequence[Line]) -> float:
 def _height(lines: Sequence[Line]) -> int:
     """As high as every chart, or higher where its names need the room."""
     return max(HEIGHT, 70 + round(_gap(lines) * len(lines)))
-
-
-def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> None:
-    """Write a line's name beside the plot at a height in pixels, with a leader to its end."""
-    at = axes.transData.transform(end)
-    right = axes.transAxes.transform((1, 0))[0]
-    colour = INKS[line.stroke.ink]
-    axes.annotate(
-        in_lines(line.label, _LABEL),
-        end,
-        xytext=(right - at[0] + 16, height - at[1]),
-        textcoords="offset points",
-        va="center",
-        ha="left",
-        color=colour,
-        annotation_clip=False,
-        arrowprops={**_LEADER, "color": colour},
-    )
 
 
 def _apart(heights: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:

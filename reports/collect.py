@@ -194,7 +194,7 @@ def _beside(
     known = history(store, grid.experiment.name)
     entry = next((each for each in known[::-1] if each.name == judgement.folder.name), None)
     sides = [each.legacy for each in (verdict, *others)]
-    costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
+    measured = {legacy: _measured(grid, store, legacy, verdict.candidate) for legacy in sides}
     arms, place = grid.experiment.arms, Path(store.root.resolve().name)
     names = {arm.name for arm in arms} | {str(arm.options.get("model")) for arm in arms}
     pair = (verdict.candidate, verdict.legacy)
@@ -208,11 +208,9 @@ def _beside(
         store=quote(str(place)),
         folder=str(place / judgement.folder.relative_to(store.root)),
         others=others,
-        costs=costs,
+        costs={legacy: costs for legacy, (costs, _) in measured.items()},
         measuring_s=_measuring_s(grid, verdict, units),
-        sessions={
-            legacy: _session(store, each.record) for legacy, each in costs.items() if each.record
-        },
+        sessions={legacy: times for legacy, (_, times) in measured.items() if times is not None},
         logs=_logs(grid, store, judgement.scores, units, answers),
         trials=tuple(
             each
@@ -278,23 +276,24 @@ def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, CellRecor
     return session_s(settings, known) if len(known) == len(sides) else None
 
 
-def _session(store: Store, key: str) -> SessionTimes:
-    arms = read_measure(store, key).arms
-    if len(arms) != 2:
-        return SessionTimes()
-    legacy, candidate = arms
-    firsts = [arm.phases.get("first") for arm in (legacy, candidate)]
-    first_s = [None if phase is None else phase.seconds for phase in firsts]
-    tails = [arm.single_stream.seconds.p90 for arm in (legacy, candidate)]
-    return SessionTimes(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
-
-
-def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
+def _measured(
+    grid: Grid, store: Store, legacy: str, candidate: str
+) -> tuple[Costs, SessionTimes | None]:
+    """What a pair costs, and the times of its session; no times where none was measured."""
     try:
-        return read_costs(store, grid, baseline=legacy, candidate=candidate)
+        costs = read_costs(store, grid, baseline=legacy, candidate=candidate)
     except (ConfigError, StoreError) as problem:
         dataset = grid.experiment.datasets[0]
-        return Costs.missing(legacy, candidate, dataset, unreadable=str(problem))
+        return Costs.missing(legacy, candidate, dataset, unreadable=str(problem)), None
+    if not costs.record:
+        return costs, None
+    arms = read_measure(store, costs.record).arms
+    if len(arms) != 2:
+        return costs, SessionTimes()
+    firsts = [arm.phases.get("first") for arm in arms]
+    first_s = [None if phase is None else phase.seconds for phase in firsts]
+    tails = [arm.single_stream.seconds.p90 for arm in arms]
+    return costs, SessionTimes(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
 
 
 def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, CellRecord], grid: Grid) -> ArmFacts:
@@ -465,7 +464,10 @@ def _cost_series(grid: Grid, store: Store, pair_: tuple[str, str]) -> Iterator[C
         seconds = sum(v for k, v in spent["seconds"].items() if k not in ("fit", "total"))
         if arm is None or body["replaces"] or not spent["machine"] or not seconds:
             continue
-        of = found.setdefault((arm, _machine_words(spent["machine"])), {})
+        machine = spent["machine"]
+        words = [said.format(machine[name]) for name, said in _MACHINE.items() if machine.get(name)]
+        named = f"{numbers.printable(', '.join(words))} ({machine_class(machine)})"
+        of = found.setdefault((arm, named), {})
         of.setdefault(row.at[:10], []).append(seconds / len(body["cutoffs"]))
     for (arm, machine), days in sorted(found.items()):
         medians = tuple(float(np.median(values)) for values in days.values())
@@ -501,9 +503,3 @@ def _acknowledged(grid: Grid, store: Store, verdict: Verdict) -> list[tuple[str,
         if row.key in lines
     }
     return [*found, *sorted([*dated, *changes], reverse=True)]
-
-
-def _machine_words(facts: Mapping[str, str]) -> str:
-    """A class of machine in words, with its digest."""
-    said = [text.format(facts[name]) for name, text in _MACHINE.items() if facts.get(name)]
-    return f"{numbers.printable(', '.join(said))} ({machine_class(facts)})"

@@ -195,8 +195,11 @@ def _new(found: HistoryInput) -> Section:
     """Origins that came, their paired losses, and how the effect moved."""
     look = found.verdict.look
     before = found.looked[-2][0] if len(found.looked) > 1 else None
+    chosen: dict[str, Losses] = {}  # the first guardrail on all of a dataset, else its first rule
+    for each in sorted(found.losses, key=lambda each: each.finding.role != "guardrail"):
+        chosen.setdefault(each.finding.dataset, each)
+    primary = [chosen[name] for name in sorted(chosen)]
     rows = []
-    primary = _primary(found)
     for each in primary:
         name, count = each.finding.dataset, len(each.dates)
         sample = each.finding.comparison.sample if each.finding.comparison else None
@@ -222,14 +225,6 @@ def _new(found: HistoryInput) -> Section:
     charts = [chart for each in primary for chart in (_dots(each, before), _moved(each, found))]
     items: tuple[Block, ...] = (table, Group(style="charts", blocks=tuple(charts)))
     return Section(id="new", title="What is new", items=items, link="New")
-
-
-def _primary(found: HistoryInput) -> list[Losses]:
-    """The first guardrail on all of each dataset, else its first rule."""
-    chosen: dict[str, Losses] = {}
-    for each in sorted(found.losses, key=lambda each: each.finding.role != "guardrail"):
-        chosen.setdefault(each.finding.dataset, each)
-    return [chosen[name] for name in sorted(chosen)]
 
 
 def _dots(each: Losses, before: Look | None) -> Chart:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.rollout.compatibility import Compatible
-from harness.rollout.harm import Fault, SentinelLine
+from harness.rollout.harm import Fault, Seen, SentinelLine
 from harness.rollout.night import Status
 from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
@@ -42,13 +42,11 @@ _SMOOTH = 20
 
 def rollout_sections(status: Status, checks: Sequence[Compatible] = ()) -> list[Section]:
     """Make all sections; call it inside `chart_style` where pictures are wanted."""
-    return [
-        _first(status),
-        _exposure(status),
-        *([] if status.seen is None else _evidence(status)),
-        _requests(status),
-        *([_checks(checks)] if checks else []),
-    ]
+    found = [_first(status), _exposure(status)]
+    if status.seen is not None:
+        found += [_budget(status, status.seen), *_series(status, status.seen)]
+    found.append(_requests(status))
+    return [*found, _checks(checks)] if checks else found
 
 
 def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
@@ -188,22 +186,45 @@ def _exposure(status: Status) -> Section:
     )
 
 
-def _evidence(status: Status) -> Iterator[Section]:
-    seen = status.seen
-    assert seen is not None
-    budget = [
-        Text(
-            text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
-            f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
-            "one legacy forecast; what the candidate did better counts against it."
-        ),
-        Group(style="charts", blocks=tuple(_budget_chart(status))),
-    ]
-    yield Section(id="budget", title="Loss budget", items=tuple(budget), link="Budget")
+def _budget(status: Status, seen: Seen) -> Section:
+    """What serving the candidate has cost, in legacy losses."""
+    said = Text(
+        text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
+        f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
+        "one legacy forecast; what the candidate did better counts against it."
+    )
+    known = [(day, spent) for day, spent in seen.budget if math.isfinite(spent)]
+    charts: list[Block] = []
+    if len(known) > 1:
+        chart = _chart(
+            "Budget spent",
+            "Sum of (candidate - legacy) / legacy over the origins the candidate served.",
+            "budget",
+            np.array([day for day, _ in known], dtype="datetime64[D]"),
+            {"spent": (np.array([each for _, each in known]), "candidate")},
+            level=("the budget", status.settings.budget),
+        )
+        charts.append(chart)
+    items = (said, Group(style="charts", blocks=tuple(charts)))
+    return Section(id="budget", title="Loss budget", items=items, link="Budget")
+
+
+def _series(status: Status, seen: Seen) -> Iterator[Section]:
+    """Of each series its sentinel, the losses of both sides, what came late, and the faults."""
     for pair, line in zip(seen.pairs, seen.lines, strict=True):
         items: list[Block] = [Text(text=_sentinel(line) + ".")]
-        charts = (*_sum_chart(line), *_loss_chart(status, pair))
-        items += [Group(style="charts", blocks=charts)] if charts else []
+        charts = _loss_chart(status, pair)
+        if line.boundary is not None and len(line.sums) > 1:
+            sums = _chart(
+                "Sentinel",
+                "Cumulative harm beyond the limit, night by night; it goes off above the line.",
+                f"sentinel-{_identifier(line.series)}",
+                np.array(line.day, dtype="datetime64[D]"),
+                {"sum": (np.array(line.sums), "candidate")},
+                level=("goes off", line.boundary),
+            )
+            charts = [sums, *charts]
+        items += [Group(style="charts", blocks=tuple(charts))] if charts else []
         if seen.late.get(pair.series):
             items.append(
                 Text(text=f"{seen.late[pair.series]} origins came late: served, and no evidence.")
@@ -228,42 +249,6 @@ def _faults(found: Sequence[Fault]) -> list[str]:
 
 def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in name)
-
-
-def _budget_chart(status: Status) -> list[Block]:
-    seen = status.seen
-    assert seen is not None
-    known = [(day, spent) for day, spent in seen.budget if math.isfinite(spent)]
-    if len(known) < 2:
-        return []
-    days = np.array([day for day, _ in known], dtype="datetime64[D]")
-    spent = np.array([each for _, each in known])
-    return [
-        _chart(
-            "Budget spent",
-            "Sum of (candidate - legacy) / legacy over the origins the candidate served.",
-            "budget",
-            days,
-            {"spent": (spent, "candidate")},
-            level=("the budget", status.settings.budget),
-        )
-    ]
-
-
-def _sum_chart(line: SentinelLine) -> list[Block]:
-    if line.boundary is None or len(line.sums) < 2:
-        return []
-    days = np.array(line.day, dtype="datetime64[D]")
-    return [
-        _chart(
-            "Sentinel",
-            "Cumulative harm beyond the limit, night by night; it goes off above the line.",
-            f"sentinel-{_identifier(line.series)}",
-            days,
-            {"sum": (np.array(line.sums), "candidate")},
-            level=("goes off", line.boundary),
-        )
-    ]
 
 
 def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:

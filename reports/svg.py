@@ -137,17 +137,16 @@ def to_svg(figure: Figure, *, name: str, alt: str) -> str:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         figure.savefig(stream, format="svg", metadata=nothing)
-    return _inline(stream.getvalue(), name=name, alt=alt)
-
-
-def _inline(drawn: str, *, name: str, alt: str) -> str:
+    drawn = stream.getvalue()
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn)
     assert size is not None
     width, height = (round(float(each)) for each in size.groups())
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
     for pattern, instead in _CLEANING:
         body = pattern.sub(instead, body)
-    body = _ungrouped(_rounded(body))
+    # coordinates to a hundredth of a pixel: in tags only, never in words
+    body = MARKUP.sub(lambda tag: _DECIMALS.sub(lambda at: f"{float(at[0]):.2f}", tag[0]), body)
+    body = _ungrouped(body)
     body = re.sub(r'( id="| href="#|url\(#)', rf"\g<1>{name}-", body)
     for ink, colour in INKS.items():
         body = body.replace(colour, f"var(--{ink})")
@@ -187,15 +186,6 @@ _CLEANING = (
 
 MARKUP = re.compile(r"<[^>]*>")
 _DECIMALS = re.compile(r"\d+\.\d{3,}")
-
-
-def _rounded(body: str) -> str:
-    """Round coordinates to a hundredth of a pixel: in tags only, never in words."""
-
-    def shorten(tag: re.Match[str]) -> str:
-        return _DECIMALS.sub(lambda found: f"{float(found[0]):.2f}", tag[0])
-
-    return MARKUP.sub(shorten, body)
 
 
 OFTEN = 4

@@ -84,7 +84,8 @@ def load_state(folder: Path, recipe: PretrainingRecipe, *, device: str) -> State
         content = torch.load(file, map_location=device, weights_only=True)
         schema, settings = content["schema"], json.loads(content["recipe"])
     except _DAMAGED as problem:
-        raise StoreError(f"{file}: cannot be read as a training state: {_said(problem)}") from None
+        said = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise StoreError(f"{file}: cannot be read as a training state: {said}") from None
     if schema != SCHEMA:
         raise StoreError(f"{file}: schema {schema}; this version reads {SCHEMA}")
     if found := differences(settings, json.loads(json.dumps(as_settings(recipe)))):
@@ -114,8 +115,3 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     draft = folder / f".{RECORD}.tmp"
     draft.write_text(json.dumps({"schema": SCHEMA, **record}, indent=1), encoding="utf-8")
     draft.replace(folder / RECORD)
-
-
-def _said(problem: Exception) -> str:
-    lines = str(problem).strip().splitlines()
-    return lines[0] if lines else type(problem).__name__

@@ -91,6 +91,8 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score a checkpoint on the sessions before the test, beside a reference."""
+    import dataclasses
+
     from candidates.pretraining import evaluation
 
     known = [evaluation.read_series(manifest) for manifest in dataset]
@@ -109,7 +111,8 @@ def evaluate(
 
         command = shlex.join(["python", "-m", "candidates.pretraining", *sys.argv[1:]])
         put_figures(checkpoint, scores, reference=reference, command=command)
-    typer.echo(_json(scores) if as_json else evaluation.markdown(scores))
+    rows = [dataclasses.asdict(each) for each in scores]
+    typer.echo(json.dumps(rows, indent=1) if as_json else evaluation.markdown(scores))
 
 
 @app.command()
@@ -170,12 +173,6 @@ def _device(asked: str) -> str:
         raise ConfigError(f"--device {asked}: expected cpu, cuda, cuda:0 or auto") from None
 
 
-def _json(scores: list[Scores]) -> str:
-    import dataclasses
-
-    return json.dumps([dataclasses.asdict(each) for each in scores], indent=1)
-
-
 START, END = "<!-- figures: made by evaluate -->", "<!-- end of figures -->"
 """What `evaluate --card` writes stands between these lines."""
 
@@ -189,6 +186,7 @@ def write_card(checkpoint: Path, recipe: PretrainingRecipe, *, facts: dict[str, 
         `parameters`, `device`, `seconds` and `versions`, as in `training.json`.
     """
     size, mixture, settings = recipe.network, recipe.mixture, recipe.training
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     text = f"""# A Chronos-Bolt model trained on synthetic series
 
 {facts["parameters"]:,} parameters (d_model {size.d_model}, {size.layers} + {size.layers} layers, \
@@ -202,7 +200,7 @@ market data and no public data set: what trains opens no file.
 
 **Training.** From random initialisation, seed {settings.seed}, on {facts["device"]} in \
 {facts["seconds"]:.0f} s: {settings.steps:,} steps of {settings.batch:,} series, by
-`python -m candidates.pretraining train`. Versions: {_listed(facts["versions"])}.
+`python -m candidates.pretraining train`. Versions: {versions}.
 
 {START}
 Not evaluated yet: `python -m candidates.pretraining evaluate`.
@@ -242,10 +240,6 @@ def figures_text(scores: list[Scores], *, reference: str) -> str:
         f"MAE over those of `{reference}` (below 1 is better);\n"
         f'"apart" counts the origins that share no session.\n\n{markdown(scores)}'
     )
-
-
-def _listed(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
 from harness.scoring.metrics import METRICS, Judged
-from harness.window import Array, Contexts, RollingOrigin, Rows, Series, contexts_at, up_to
+from harness.window import Array, Contexts, RollingOrigin, Series, contexts_at, up_to
 
 REFERENCE = "baselines.random_walk:VolatilityRandomWalk"
 """What a checkpoint is measured against; any arm that does not learn can take its place."""
@@ -145,9 +145,12 @@ def evaluate(
     origins = plan.over(seen.dates, label=name).origin
     rows = origins[:, None] + np.arange(plan.horizon)
     truth = seen.target[rows]  # [W, H]
-    ours, theirs = (
-        _judged(truth, _forecast(each, seen, origins, plan)) for each in (arm, reference)
-    )
+    judged = []
+    for each in (arm, reference):
+        length = each.context_length
+        contexts = contexts_at(seen, origins, plan=plan, length=length, levels=LEVELS)
+        judged.append(_judged(truth, each.forecast(contexts)))
+    ours, theirs = judged
     return Scores(
         dataset=name,
         first=str(seen.dates[rows[0, 0]]),
@@ -209,20 +212,19 @@ def markdown(scores: list[Scores]) -> str:
         "| series | forecast sessions | origins (apart) | CRPS | MAE "
         "| 50 / 80 / 95 % interval covers | that of the reference |"
     )
-    return "\n".join([head, "| --- " * 7 + "|", *map(_row, scores)])
-
-
-def _row(scores: Scores) -> str:
-    cells = (
-        scores.dataset,
-        f"{scores.first} to {scores.last}",
-        f"{scores.windows:,} ({scores.apart})",
-        f"{scores.crps:.3f}",
-        f"{scores.mae:.3f}",
-        _per_cent(scores.coverage),
-        _per_cent(scores.reference_coverage),
-    )
-    return f"| {' | '.join(cells)} |"
+    lines = [head, "| --- " * 7 + "|"]
+    for each in scores:
+        cells = (
+            each.dataset,
+            f"{each.first} to {each.last}",
+            f"{each.windows:,} ({each.apart})",
+            f"{each.crps:.3f}",
+            f"{each.mae:.3f}",
+            _per_cent(each.coverage),
+            _per_cent(each.reference_coverage),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _plan(seen: Series, span: ValidationSpan, length: int, name: str) -> RollingOrigin:
@@ -235,11 +237,6 @@ def _plan(seen: Series, span: ValidationSpan, length: int, name: str) -> Rolling
             f"takes {length} and the horizon {horizon}"
         )
     return RollingOrigin(horizon=horizon, stride=span.stride, first=first, validation=0)
-
-
-def _forecast(arm: Arm, seen: Series, origins: Rows, plan: RollingOrigin) -> Forecast:
-    contexts = contexts_at(seen, origins, plan=plan, length=arm.context_length, levels=LEVELS)
-    return arm.forecast(contexts)
 
 
 def _judged(truth: Array, forecast: Forecast) -> Judged:

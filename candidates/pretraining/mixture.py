@@ -265,35 +265,24 @@ class Batches:
 
     def at(self, step: int) -> TrainingBatch:
         """The batch of a step, counted from 0."""
-        settings = self.recipe.training
+        settings, size = self.recipe.training, self.recipe.network.context
         number, place = divmod(step, settings.pool // settings.batch)
-        pool = self._pool_of(number)
-        rows = pool[place * settings.batch : (place + 1) * settings.batch]
-        size = self.recipe.network.context
-        context = self._shortened(rows[:, :size].clone(), step)
-        return TrainingBatch(context=context, target=within_reach(context, rows[:, size:]))
-
-    def _pool_of(self, number: int) -> Tensor:
         if self._pool is None or number != self._number:
             self._pool = None  # two at a time need twice the memory
             self._pool = draw_pool(
                 self._generator(_POOLS, number, self.device),
-                self.recipe.training.pool,
+                settings.pool,
                 length=self.recipe.length,
                 mixture=self.recipe.mixture,
             )
             self._number = number
-        return self._pool
-
-    def _shortened(self, context: Tensor, step: int) -> Tensor:
-        """Hide the front of the whole batch, for a share of the steps."""
-        settings, size = self.recipe.training, self.recipe.network.context
+        rows = self._pool[place * settings.batch : (place + 1) * settings.batch]
+        context = rows[:, :size].clone()
         rng = self._generator(_SHORTENING, step, "cpu")
-        if torch.rand((), generator=rng).item() >= settings.shortened:
-            return context
-        length = int(torch.randint(settings.least, size + 1, (), generator=rng).item())
-        context[:, : size - length] = float("nan")
-        return context
+        if torch.rand((), generator=rng).item() < settings.shortened:  # hide the front of all rows
+            length = int(torch.randint(settings.least, size + 1, (), generator=rng).item())
+            context[:, : size - length] = float("nan")
+        return TrainingBatch(context=context, target=within_reach(context, rows[:, size:]))
 
     def _generator(self, kind: int, number: int, device: str) -> Generator:
         """A generator of its own for each pool and step."""

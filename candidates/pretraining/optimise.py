@@ -196,7 +196,11 @@ class Trainer:
         settings = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, settings)
-        loss = self._loss(self._batches.at(self.step))
+        batch, kind = self._batches.at(self.step), self.device.partition(":")[0]
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
+            quantiles = self._forward(context=batch.context).quantile_preds
+        weights = self.recipe.loss
+        loss = quantile_loss(quantiles, batch, levels=self._levels, weights=weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -230,12 +234,6 @@ class Trainer:
         """The network with the moving average as its weights; training is over."""
         self.network.load_state_dict(self.average)
         return self.network.eval()
-
-    def _loss(self, batch: TrainingBatch) -> Tensor:
-        kind = self.device.partition(":")[0]
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
-            quantiles = self._forward(context=batch.context).quantile_preds
-        return quantile_loss(quantiles, batch, levels=self._levels, weights=self.recipe.loss)
 
 
 def train(
@@ -289,25 +287,22 @@ def _run(trainer: Trainer, folder: Path, *, save_every_s: float, watch: Watch) -
         losses.append(trainer.advance())
         now = time.monotonic()
         trainer.seconds, clock = trainer.seconds + now - clock, now
-        row = trainer.step % ROW_EVERY == 0 or trainer.step == steps
-        watch.step(trainer.step, _close_row(trainer, losses) if row else None)
-        if row and (now - saved >= save_every_s or trainer.step == steps):
+        if trainer.step % ROW_EVERY and trainer.step != steps:
+            watch.step(trainer.step, None)
+            continue
+        mean = torch.stack(losses).mean().item()  # the one place that waits for a GPU
+        losses.clear()
+        if not math.isfinite(mean):
+            raise ConfigError(
+                f"training diverged: the loss is {mean} by step {trainer.step}; lower [training] "
+                "learning_rate or clip"
+            )
+        rate = learning_rate(trainer.step - 1, recipe.training)
+        trainer.curve.append((trainer.step, mean, rate))
+        watch.step(trainer.step, mean)
+        if now - saved >= save_every_s or trainer.step == steps:
             save_state(folder, recipe, trainer.state())
             saved = time.monotonic()
-
-
-def _close_row(trainer: Trainer, losses: list[Tensor]) -> float:
-    """Add a row to the curve; the one place that waits for a GPU."""
-    mean = torch.stack(losses).mean().item()
-    losses.clear()
-    if not math.isfinite(mean):
-        raise ConfigError(
-            f"training diverged: the loss is {mean} by step {trainer.step}; lower [training] "
-            "learning_rate or clip"
-        )
-    rate = learning_rate(trainer.step - 1, trainer.recipe.training)
-    trainer.curve.append((trainer.step, mean, rate))
-    return mean
 
 
 @contextmanager

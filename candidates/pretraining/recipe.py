@@ -244,9 +244,15 @@ def read_recipe(name: str) -> PretrainingRecipe:
         known = ", ".join(builtin_recipes())
         raise ConfigError(f"recipe '{name}': expected a .toml file, or one of {known}")
     found = read_toml(path)
+    mixture = _nested(found, "mixture", path)
+    parts: dict[str, Any] = {
+        "prices": _read(PriceLike, mixture, "prices", path, parent="mixture."),
+        "structure": _read(Structural, mixture, "structure", path, parent="mixture."),
+    }
+    rest = {key: value for key, value in mixture.items() if key not in parts}
     given: dict[str, Any] = {
         "network": _read(Network, found, "network", path),
-        "mixture": _read_mixture(_nested(found, "mixture", path), path),
+        "mixture": table(Mixture, rest, where=f"{path}: [mixture]", given=parts),
         "loss": _read(Loss, found, "loss", path),
         "training": _read(TrainingPlan, found, "training", path),
     }
@@ -281,15 +287,6 @@ def _nested(found: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: {key} = {value!r}: expected a table [{key}]")
     return value
-
-
-def _read_mixture(found: Mapping[str, Any], path: Path) -> Mixture:
-    parts: dict[str, Any] = {
-        "prices": _read(PriceLike, found, "prices", path, parent="mixture."),
-        "structure": _read(Structural, found, "structure", path, parent="mixture."),
-    }
-    rest = {key: value for key, value in found.items() if key not in parts}
-    return table(Mixture, rest, where=f"{path}: [mixture]", given=parts)
 
 
 def _read(

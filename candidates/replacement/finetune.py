@@ -169,8 +169,14 @@ def tune(
     def batch() -> tuple[Tensor, Tensor]:
         return windows(series, draw.choice(spans.train, plan.batch_size), length, horizon)
 
+    @torch.no_grad()
     def judged() -> float:
-        return _evaluated(backbone, series, spans.validation, length, horizon)
+        """Mean loss over the windows of the validation span."""
+        total, origins = 0.0, spans.validation
+        for start in range(0, len(origins), EVALUATED):
+            part = origins[start : start + EVALUATED]
+            total += float(backbone.loss(*windows(series, part, length, horizon))) * len(part)
+        return total / len(origins)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -191,7 +197,10 @@ class _Loop:
 
     def run(self) -> Training:
         """Go on until the steps, or the patience, are used up."""
-        self._start()
+        self.backbone.eval()
+        with torch.no_grad():
+            first = float(self.backbone.loss(*self.batch()))
+        self._record(0, first, norm=0.0, rate=0.0)
         waited, rows = 0, math.ceil(self.plan.steps / self.plan.every)
         for row in range(1, rows + 1):
             done = (row - 1) * self.plan.every
@@ -204,12 +213,6 @@ class _Loop:
         self.backbone.eval()
         diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in self.curve)
         return Training(curve=tuple(self.curve), best_epoch=self.best.epoch, diverged=diverged)
-
-    def _start(self) -> None:
-        self.backbone.eval()
-        with torch.no_grad():
-            first = float(self.backbone.loss(*self.batch()))
-        self._record(0, first, norm=0.0, rate=0.0)
 
     def _row(self, row: int, steps: int) -> bool:
         self.backbone.train()
@@ -248,18 +251,6 @@ def windows(series: Tensor, origins: Any, length: int, horizon: int) -> tuple[Te
     padded = torch.cat([series.new_full((length,), torch.nan), series])
     at = torch.as_tensor(origins)[:, None]
     return padded[at + torch.arange(length)], series[at + torch.arange(horizon)]
-
-
-@torch.no_grad()
-def _evaluated(
-    backbone: Bolt | T5, series: Tensor, origins: Any, length: int, horizon: int
-) -> float:
-    """Mean loss over windows."""
-    total = 0.0
-    for start in range(0, len(origins), EVALUATED):
-        part = origins[start : start + EVALUATED]
-        total += float(backbone.loss(*windows(series, part, length, horizon))) * len(part)
-    return total / len(origins)
 
 
 def fit(

@@ -157,18 +157,41 @@ class HFBayesianAutoformer(nn.Module):
         inputs = (x_enc, x_mark_enc, x_dec, x_mark_dec)
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             history = self.history(inputs)
-            if isinstance(return_uncertainty, bool) and return_uncertainty:
-                return self._described(history, detailed_uncertainty)
-            return self._forecast(history)
+            if not isinstance(return_uncertainty, bool) or not return_uncertainty:
+                return self._forecast(history)
+            return report(
+                lambda levels: self.backbone.quantiles(history, levels),
+                own=self.backbone.levels,
+                named=self.layout.levels or DEFAULT_LEVELS,
+                output=self.quantiles,
+                detailed=detailed_uncertainty,
+            )
 
     def history(self, inputs: Inputs) -> History:
         """Take the inputs apart into what the backbone reads; they are left as they are."""
         x_enc, x_mark_enc, x_dec, x_mark_dec = inputs
         layout, where = self.layout, self.options.target_columns
-        targets, others = _channels(x_enc, layout, where)
-        known = _ahead(x_dec, layout, where)
-        if known is None:
-            known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
+        if x_enc.dim() != 3 or x_enc.shape[2] != layout.enc_in or not x_enc.shape[1]:
+            shape = list(x_enc.shape)
+            raise ValueError(f"x_enc has shape {shape}, expected [B, T, {layout.enc_in}]")
+        channels = x_enc.transpose(1, 2)
+        if where == "last":
+            channels = channels.roll(layout.targets, dims=1)
+        targets, others = channels[:, : layout.targets], channels[:, layout.targets :]
+        if bool(targets.isnan().all(dim=-1).any()):
+            raise ValueError("x_enc: a target has no value at all in some window")
+        known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
+        if x_dec is not None and layout.targets != layout.enc_in:
+            steps, width = layout.pred_len, layout.enc_in
+            if x_dec.dim() != 3 or x_dec.shape[1] < steps or x_dec.shape[2] != width:
+                raise ValueError(
+                    f"x_dec has shape {list(x_dec.shape)}, expected [B, label_len + {steps}, "
+                    f"{width}]"
+                )
+            rows = x_dec[:, -steps:].transpose(1, 2)
+            known = rows[:, layout.targets :] if where == "first" else rows[:, : -layout.targets]
+            # NaN for rows that are all 0: not known
+            known = torch.where((known != 0).any(dim=-1, keepdim=True), known, torch.nan)
         covariates, ahead = [others], [known]
         if x_mark_enc is not None and x_mark_dec is not None:
             covariates.append(x_mark_enc.transpose(1, 2))
@@ -190,15 +213,6 @@ class HFBayesianAutoformer(nn.Module):
         found = self.backbone.quantiles(history, levels)
         self._last.quantiles = found
         return found[..., levels.index(0.5)]
-
-    def _described(self, history: History, detailed: bool) -> dict[str, Any]:
-        return report(
-            lambda levels: self.backbone.quantiles(history, levels),
-            own=self.backbone.levels,
-            named=self.layout.levels or DEFAULT_LEVELS,
-            output=self.quantiles,
-            detailed=detailed,
-        )
 
     def _trained_levels(self) -> tuple[float, ...]:
         return tuple(sorted({0.5, *(self.backbone.levels or TRAINED)}))
@@ -254,33 +268,6 @@ class HFBayesianAutoformer(nn.Module):
         """
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
-
-
-def _channels(x_enc: Tensor, layout: Layout, where: str) -> tuple[Tensor, Tensor]:
-    """Targets [B, nt, T] and other channels [B, C, T]."""
-    if x_enc.dim() != 3 or x_enc.shape[2] != layout.enc_in or not x_enc.shape[1]:
-        raise ValueError(f"x_enc has shape {list(x_enc.shape)}, expected [B, T, {layout.enc_in}]")
-    channels = x_enc.transpose(1, 2)
-    if where == "last":
-        channels = channels.roll(layout.targets, dims=1)
-    targets = channels[:, : layout.targets]
-    if bool(targets.isnan().all(dim=-1).any()):
-        raise ValueError("x_enc: a target has no value at all in some window")
-    return targets, channels[:, layout.targets :]
-
-
-def _ahead(x_dec: Tensor | None, layout: Layout, where: str) -> Tensor | None:
-    """Channels that are no targets ahead [B, C, P], NaN for rows that are all 0: not known."""
-    if x_dec is None or layout.targets == layout.enc_in:
-        return None
-    if x_dec.dim() != 3 or x_dec.shape[1] < layout.pred_len or x_dec.shape[2] != layout.enc_in:
-        raise ValueError(
-            f"x_dec has shape {list(x_dec.shape)}, expected [B, label_len + {layout.pred_len}, "
-            f"{layout.enc_in}]"
-        )
-    rows = x_dec[:, -layout.pred_len :].transpose(1, 2)
-    known = rows[:, layout.targets :] if where == "first" else rows[:, : -layout.targets]
-    return torch.where((known != 0).any(dim=-1, keepdim=True), known, torch.nan)
 
 
 Model = HFBayesianAutoformer

@@ -60,13 +60,22 @@ def report(
     found = read(wanted)  # [B, P, nt, Q]
     at = {level: found[..., place] for place, level in enumerate(wanted)}
     nodes = found[..., [wanted.index(level) for level in node_levels()[0]]]
-    sd, bands = spread(nodes), {name: _band(at, share) for name, share in INTERVALS.items()}
+    sd, bands = spread(nodes), {}
+    for name, share in INTERVALS.items():
+        lower, upper = (at[level] for level in _ends(share))
+        bands[name] = {"lower": lower, "upper": upper, "width": upper - lower}
     result = _core(at, sd, bands, output)
     result["quantiles"] = {label(level): at[level] for level in named}
     result["extrapolated"] = beyond(own, sorted({*named, *output, *_interval_levels()}))
     if output:
         result["quantile_specific"] = {
-            f"quantile_{level}": _one_level(at[level], sd, bands) for level in output
+            f"quantile_{level}": {
+                "prediction": at[level],
+                "uncertainty": sd,
+                "confidence_intervals": {name: bands[name] for name in LEVEL_INTERVALS},
+                "certainty_score": 1.0 / (1.0 + sd / (at[level].abs() + 1e-8)),
+            }
+            for level in output
         }
     if detailed:
         drawn = found[..., [wanted.index(level) for level in _even()]].movedim(-1, 0)
@@ -103,20 +112,6 @@ def target_major(by_level: Sequence[Tensor]) -> Tensor:
     import torch
 
     return torch.stack(list(by_level), dim=-1).flatten(-2)
-
-
-def _one_level(quantile: Tensor, sd: Tensor, bands: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "prediction": quantile,
-        "uncertainty": sd,
-        "confidence_intervals": {name: bands[name] for name in LEVEL_INTERVALS},
-        "certainty_score": 1.0 / (1.0 + sd / (quantile.abs() + 1e-8)),
-    }
-
-
-def _band(at: dict[float, Tensor], share: float) -> dict[str, Tensor]:
-    lower, upper = (at[level] for level in _ends(share))
-    return {"lower": lower, "upper": upper, "width": upper - lower}
 
 
 def _ends(share: float) -> tuple[float, float]:

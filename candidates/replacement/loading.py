@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -199,24 +199,21 @@ def _not_stored(model: Any, folder: Path) -> list[str]:
 
     A tensor that shares its memory with a stored one is stored.
     """
-    stored = set(_stored_names(folder))
+    import torch
+    from safetensors import safe_open
+
+    stored: set[str] = set()
+    files = sorted(folder.glob("*.safetensors"))
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            stored.update(opened.keys())
+    for file in [] if files else sorted(folder.glob("*.bin")):
+        stored.update(torch.load(file, map_location="meta", weights_only=True, mmap=True))
     state = model.state_dict()
     there = {value.data_ptr() for name, value in state.items() if name in stored}
     return [
         name for name, value in state.items() if value.numel() and value.data_ptr() not in there
     ]
-
-
-def _stored_names(folder: Path) -> Iterator[str]:
-    import torch
-    from safetensors import safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    for file in files:
-        with safe_open(str(file), framework="pt") as opened:
-            yield from opened.keys()
-    for file in [] if files else sorted(folder.glob("*.bin")):
-        yield from torch.load(file, map_location="meta", weights_only=True, mmap=True)
 
 
 def _fetched(source: Source) -> Path:

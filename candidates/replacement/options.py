@@ -200,7 +200,10 @@ def read_levels(levels: Any) -> tuple[float, ...]:
         When they are not distinct numbers between 0 and 1.
     """
     listed = isinstance(levels, (list, tuple))
-    if not listed or not all(_is_number(level) and 0.0 < level < 1.0 for level in levels):
+    numbers = listed and all(
+        isinstance(level, (int, float)) and not isinstance(level, bool) for level in levels
+    )
+    if not numbers or not all(0.0 < level < 1.0 for level in levels):
         raise ReplacementConfigError(f"quantile_levels: found {levels!r}, wanted numbers in (0, 1)")
     if len(set(levels)) != len(levels):
         raise ReplacementConfigError(f"quantile_levels: found {levels!r}, wanted each level once")
@@ -225,10 +228,6 @@ def _targets(values: Mapping[str, Any], levels: tuple[float, ...]) -> int:
             f"{count} level(s)"
         )
     return int(targets)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _require(name: str, value: object, kind: type, wanted: str) -> None:

@@ -71,10 +71,17 @@ class T5(nn.Module):
         """
         count = max(self.samples, draws_for(levels))
         size = max(1, self._rows_at_once(history.rows.shape[1]) // count)
-        parts = [
-            self._quantiles(series, history.horizon, levels, count)
-            for series in history.rows.split(size)
-        ]
+        parts = []  # [N, P, Q] of a few series each
+        for series in history.rows.split(size):
+            blocks, at_steps = list[Tensor](), list[Tensor]()
+            for steps, uniforms, context in self._blocks(series, history.horizon, count, blocks):
+                encoded = self._encode(context)
+                with torch.no_grad():
+                    tokens = self._draw(encoded, steps, uniforms)
+                    blocks.append(self._values(tokens, encoded.scale).to(series.device))
+                chances = self._chances(encoded, tokens)  # [N, P, bins]
+                at_steps.append(self._invert(chances, levels) * encoded.scale[:, None, None])
+            parts.append(torch.cat(at_steps, dim=1).to(series.device))
         found: Tensor = torch.cat(parts).unflatten(0, history.targets.shape[:2])
         return found.transpose(1, 2)
 
@@ -82,7 +89,15 @@ class T5(nn.Module):
     def paths(self, series: Tensor, horizon: int, count: int) -> Tensor:
         """Sample paths [N, M, P] of series [N, T]."""
         size = max(1, self._rows_at_once(series.shape[1]) // count)
-        return torch.cat([self._paths(part, horizon, count) for part in series.split(size)])
+        found = []
+        for part in series.split(size):
+            blocks: list[Tensor] = []
+            for steps, uniforms, context in self._blocks(part, horizon, count, blocks):
+                encoded = self._encode(context)
+                tokens = self._draw(encoded, steps, uniforms)
+                blocks.append(self._values(tokens, encoded.scale).to(series.device))
+            found.append(torch.cat(blocks, dim=-1))
+        return torch.cat(found)
 
     def loss(self, context: Tensor, truth: Tensor) -> Tensor:
         """Mean cross-entropy of the true tokens, of [N, T] and [N, H]; NaN is left out."""
@@ -97,28 +112,6 @@ class T5(nn.Module):
             input_ids=tokens.to(device), attention_mask=mask.to(device), labels=labels.to(device)
         ).loss
         return found
-
-    def _paths(self, series: Tensor, horizon: int, count: int) -> Tensor:
-        blocks: list[Tensor] = []
-        for steps, uniforms, context in self._blocks(series, horizon, count, blocks):
-            encoded = self._encode(context)
-            tokens = self._draw(encoded, steps, uniforms)
-            blocks.append(self._values(tokens, encoded.scale).to(series.device))
-        return torch.cat(blocks, dim=-1)
-
-    def _quantiles(
-        self, series: Tensor, horizon: int, levels: Sequence[float], count: int
-    ) -> Tensor:
-        """Quantiles [N, P, Q] of a few series."""
-        blocks, found = list[Tensor](), list[Tensor]()
-        for steps, uniforms, context in self._blocks(series, horizon, count, blocks):
-            encoded = self._encode(context)
-            with torch.no_grad():
-                tokens = self._draw(encoded, steps, uniforms)
-                blocks.append(self._values(tokens, encoded.scale).to(series.device))
-            chances = self._chances(encoded, tokens)  # [N, P, bins]
-            found.append(self._invert(chances, levels) * encoded.scale[:, None, None])
-        return torch.cat(found, dim=1).to(series.device)
 
     def _blocks(self, series: Tensor, horizon: int, count: int, drawn: list[Tensor]) -> Any:
         """Steps, uniform numbers [M, P] and context of each block of at most its own reach.
@@ -195,7 +188,10 @@ class T5(nn.Module):
             ).logits
             total = total + self._warped(logits).unflatten(0, (series, -1)).sum(dim=1)
         bins: Tensor = total.new_zeros(series, steps, len(self._tokenizer.centers))
-        return bins.index_add(2, self._bins(total), total / count)
+        place = torch.arange(total.shape[-1], device=total.device) - self._config.n_special_tokens
+        # special tokens count for the lowest bin, as in the library
+        place = (place - 1).clamp(0, len(self._tokenizer.centers) - 1)
+        return bins.index_add(2, place, total / count)
 
     def _warped(self, logits: Tensor) -> Tensor:
         """Chances of the tokens under the checkpoint's temperature, top k and top p.
@@ -216,13 +212,6 @@ class T5(nn.Module):
             scores = scores.masked_fill(outside.gather(-1, order.argsort(-1)), -torch.inf)
         chances: Tensor = scores.softmax(-1)
         return chances
-
-    def _bins(self, chances: Tensor) -> Tensor:
-        """Bin of each token; special tokens count for the lowest, as in the library."""
-        tokens = torch.arange(chances.shape[-1], device=chances.device)
-        last = len(self._tokenizer.centers) - 1
-        bins: Tensor = (tokens - self._config.n_special_tokens - 1).clamp(0, last)
-        return bins
 
     def _values(self, tokens: Tensor, scale: Tensor) -> Tensor:
         """Values of tokens [N, M, P]."""

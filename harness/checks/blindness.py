@@ -229,12 +229,6 @@ def _code() -> str:
     return harness_digest(__name__)
 
 
-def _days(cell: GridCell, origins: Rows) -> list[str]:
-    return [
-        str(day) for day in cell.split.dataset.series.dates[origins - 1].astype("datetime64[D]")
-    ]
-
-
 def _stored_digest(store: Store, cell: GridCell, fit: PlannedFit, cutoffs: Sequence[str]) -> str:
     """Digest of what is stored at some origins of a fit."""
     there = answered(store, cell, fit)
@@ -376,7 +370,8 @@ class _FitAsking:
 
     def days(self, origins: Rows) -> list[str]:
         """The last session seen at origins."""
-        return _days(self.cell, origins)
+        dates = self.cell.split.dataset.series.dates[origins - 1]
+        return [str(day) for day in dates.astype("datetime64[D]")]
 
     def task(self, name: str, origins: Rows, series: Series) -> Task:
         """Ask the fit at some origins, each alone, on rows before the last of them."""

@@ -99,11 +99,16 @@ def run_battery(
     listed = {each.code: each for each in catalogue(kind)}
     check_codes(codes or ())
     wanted = listed if codes is None else sorted(set(codes), key=number_of)
+    results = []
     with _random_state_kept():
-        return tuple(
-            _tried(listed[code], subject) if code in listed else _not_asked(code, kind)
-            for code in wanted
-        )
+        for code in wanted:
+            if code in listed:
+                results.append(_tried(listed[code], subject))
+                continue
+            other = next(each for (_, name), each in REGISTERED.items() if name == code)
+            why = f"it applies to a {other.on}; this is an {kind}"
+            results.append(_result(other, "not applicable", why))
+    return tuple(results)
 
 
 def expect_input(
@@ -210,12 +215,6 @@ def _result(
         reason=" ".join(reason.split()),
         seconds=seconds,
     )
-
-
-def _not_asked(code: str, kind: Kind) -> CheckResult:
-    """The result of a predicate that is not asked of this kind of subject."""
-    other = next(each for (_, name), each in REGISTERED.items() if name == code)
-    return _result(other, "not applicable", f"it applies to a {other.on}; this is an {kind}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any, Literal
 
-from harness.checks.predicate import CheckRecord, CheckResult, Kind, number_of
+from harness.checks.predicate import CheckRecord, Kind, number_of
 from harness.checks.subject import LEGACY_NETWORKS, NETWORKS
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
 
@@ -169,22 +169,23 @@ def passes(side: Side, *codes: str, on: Kind | None = None) -> Requirement:
 
 
 def _results(records: Sequence[CheckRecord], code: str) -> list[Measurement]:
-    tried = [(record, record.result(code)) for record in records]
-    return [_measurement(record, result) for record, result in tried if result is not None]
-
-
-def _measurement(record: CheckRecord, result: CheckResult) -> Measurement:
-    holds = {"pass": True, "fail": False, "error": False, "not applicable": None}[result.outcome]
-    value = result.measured.get("value")
-    return Measurement(
-        what=f"{result.code}, {result.title}: {result.outcome}",
-        value=value,
-        unit=f"(wanted {result.wanted})" if value is not None else "",
-        arm=record.target,
-        source=_source(record),
-        said=result.reason,
-        holds=holds,
-    )
+    found = []
+    for record in records:
+        result = record.result(code)
+        if result is None:
+            continue
+        value = result.measured.get("value")
+        measurement = Measurement(
+            what=f"{result.code}, {result.title}: {result.outcome}",
+            value=value,
+            unit=f"(wanted {result.wanted})" if value is not None else "",
+            arm=record.target,
+            source=_source(record),
+            said=result.reason,
+            holds={"pass": True, "fail": False, "error": False}.get(result.outcome),
+        )
+        found.append(measurement)
+    return found
 
 
 def _source(record: CheckRecord) -> str:

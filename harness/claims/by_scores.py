@@ -102,41 +102,40 @@ def nearer_coverage() -> Requirement:
     """Its intervals cover nearer to what they promise than the baseline's, on every dataset."""
 
     def measure(found: ClaimEvidence, dataset: str) -> list[Measurement]:
-        levels = found.coverage_levels or (80,)
-        return [_distance(found, dataset, level) for level in levels]
+        """Differences of the distances from nominal, with the bounds that a rule on them has."""
+        ours, theirs = (found.scores_of(arm, dataset) for arm in (found.candidate, found.baseline))
+        rows = []
+        for level in found.coverage_levels or (80,):
+            estimand = RelativeCoverage(level=level)
+            both = pair(ours, theirs, estimand.metric)
+            alpha = found.alpha * estimand.alpha_share
+            said = answer(both, Question(estimand=estimand, bound_high=0.0, alpha=alpha))
+            known = bool(np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all())
+            enough = known and said.sample.independent_n >= LEAST_ORIGINS
+            value = said.effect.value
+            low, high = said.bounds if enough else (None, None)
+            sides = (100 * each.mean() for each in (both.candidate, both.legacy))
+            covered = " and ".join(f"{each:.1f} %" for each in sides)
+            row = Measurement(
+                what=f"distance from {level} % coverage, less that of {found.baseline}",
+                value=100 * value if known and value is not None else None,
+                unit="points",
+                low=None if low is None else 100 * low,
+                high=None if high is None else 100 * high,
+                arm=found.candidate,
+                dataset=dataset,
+                source=_units(found, dataset, found.candidate, found.baseline),
+                said=f"coverage is {covered}" + ("" if enough else "; no interval can be made"),
+                holds=_SHOWN[said.conclusion] if enough else None,
+            )
+            rows.append(row)
+        return rows
 
     text = (
         "intervals shown nearer to their nominal coverage than the baseline's, at every level the "
         "policy names,"
     )
     return _everywhere(text, measure)
-
-
-def _distance(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
-    """Difference of the distances from nominal, with the bounds that a rule on it has."""
-    ours, theirs = (found.scores_of(arm, dataset) for arm in (found.candidate, found.baseline))
-    estimand = RelativeCoverage(level=level)
-    both = pair(ours, theirs, estimand.metric)
-    alpha = found.alpha * estimand.alpha_share
-    said = answer(both, Question(estimand=estimand, bound_high=0.0, alpha=alpha))
-    known = bool(np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all())
-    enough = known and said.sample.independent_n >= LEAST_ORIGINS
-    value = said.effect.value
-    low, high = said.bounds if enough else (None, None)
-    sides = (100 * each.mean() for each in (both.candidate, both.legacy))
-    covered = " and ".join(f"{each:.1f} %" for each in sides)
-    return Measurement(
-        what=f"distance from {level} % coverage, less that of {found.baseline}",
-        value=100 * value if known and value is not None else None,
-        unit="points",
-        low=None if low is None else 100 * low,
-        high=None if high is None else 100 * high,
-        arm=found.candidate,
-        dataset=dataset,
-        source=_units(found, dataset, found.candidate, found.baseline),
-        said=f"coverage is {covered}" + ("" if enough else "; no interval can be made"),
-        holds=_SHOWN[said.conclusion] if enough else None,
-    )
 
 
 _SHOWN: dict[Conclusion, bool | None] = {"within": True, "beyond": False, "undecided": None}
@@ -176,37 +175,39 @@ def scored_by_level(low: int, high: int) -> Requirement:
     levels = [level for level in PINBALL if low <= level <= high]
 
     def measure(found: ClaimEvidence, dataset: str) -> list[Measurement]:
-        return [_pinball(found, dataset, level) for level in levels]
+        """Mean loss of the candidate over seeds, origins and steps, the baseline's beside it."""
+        rows = []
+        for name in (f"pinball_{level}" for level in levels):
+            means: list[float | None] = []  # NaN with a failed window, None without scores
+            for arm in (found.candidate, found.baseline):
+                scores = [e for e in found.scores_of(arm, dataset) if name in e.values]
+                each = [score.values[name].mean() for score in scores]
+                means.append(float(np.mean(each)) if each else None)
+            ours, theirs = means
+            if ours is None:
+                raise PairingError(
+                    reason(ReasonCode.NO_QUANTILES, arm=found.candidate, dataset=dataset)
+                )
+            known, title = bool(np.isfinite(ours)), AGGREGATES[name].title
+            beside = "none" if theirs is None else f"{theirs:.3g}"
+            beside = "not finite" if theirs is not None and np.isnan(theirs) else beside
+            row = Measurement(
+                what=title[0].upper() + title[1:],
+                value=ours if known else None,
+                unit="in units of the target",
+                arm=found.candidate,
+                dataset=dataset,
+                source=_units(found, dataset, found.candidate, found.baseline),
+                said=f"{found.baseline}'s is {beside}"
+                + ("" if known else "; windows without a forecast"),
+                holds=True if known else None,
+            )
+            rows.append(row)
+        return rows
 
     listed = ", ".join(map(str, levels))
     text = f"the pinball loss at each of the levels {listed} % is measured"
     return _everywhere(text, measure)
-
-
-def _pinball(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
-    """Mean loss of the candidate over seeds, origins and steps, the baseline's beside it."""
-    name = f"pinball_{level}"
-
-    def mean(arm: str) -> float | None:
-        """NaN with a failed window, None without scores."""
-        units = [each for each in found.scores_of(arm, dataset) if name in each.values]
-        return float(np.mean([each.values[name].mean() for each in units])) if units else None
-
-    ours, theirs = mean(found.candidate), mean(found.baseline)
-    if ours is None:
-        raise PairingError(reason(ReasonCode.NO_QUANTILES, arm=found.candidate, dataset=dataset))
-    known, title = bool(np.isfinite(ours)), AGGREGATES[name].title
-    beside = "none" if theirs is None else "not finite" if np.isnan(theirs) else f"{theirs:.3g}"
-    return Measurement(
-        what=title[0].upper() + title[1:],
-        value=ours if known else None,
-        unit="in units of the target",
-        arm=found.candidate,
-        dataset=dataset,
-        source=_units(found, dataset, found.candidate, found.baseline),
-        said=f"{found.baseline}'s is {beside}" + ("" if known else "; windows without a forecast"),
-        holds=True if known else None,
-    )
 
 
 def spread_follows_error(level: int = 80) -> Requirement:
@@ -255,13 +256,18 @@ def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:
     (its influence, Hampel 1974) asks for; resamples are stretched as those of a mean are, on
     Fisher's scale, on which they are nearer to normal.
     """
-    ranks = np.array([_ranks(row) for row in pairs])
+    rows = []
+    for values in pairs:  # equal values at their mean rank; `scipy.stats` alone takes 0.3 s to load
+        _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+        rows.append((np.cumsum(times) - (times - 1) / 2)[place])
+    ranks = np.array(rows)
     ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / ranks.std(axis=1, keepdims=True)
     one, other = ranks
     value = float((one * other).mean())
     influence = one * other - value * (one**2 + other**2) / 2
-    block = _block(influence, overlap)
     count = pairs.shape[1]
+    least = max(choose_lag(influence, overlap) + 1, overlap)
+    block = min(count // 2, max(int(np.ceil(optimal_block(influence))), least))
     series = np.stack([one, other, one**2, other**2, one * other])
     starts = block_starts(count, block, RESAMPLES, generator_of(*pairs))
     a, b, aa, bb, ab = circular_means(series, starts, block)
@@ -271,19 +277,6 @@ def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:
     law = block_law(count, block)
     low, high = np.quantile(stretched(turned[1:], float(turned[0]), law, 0.0), TAILS)
     return float(np.tanh(low)), value, float(np.tanh(high))
-
-
-def _ranks(values: Array) -> Array:
-    """Ranks from 1 on, equal values at their mean rank; `scipy.stats` alone takes 0.3 s to load."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    found: Array = (np.cumsum(count) - (count - 1) / 2)[place]
-    return found
-
-
-def _block(series: Array, overlap: int) -> int:
-    """Block length for the mean of a series [W]: the automatic one, at least lag and overlap."""
-    least = max(choose_lag(series, overlap) + 1, overlap)
-    return min(len(series) // 2, max(int(np.ceil(optimal_block(series))), least))
 
 
 def judged(*outcomes: Outcome, against: Sequence[Outcome] = ()) -> Requirement:

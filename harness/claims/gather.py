@@ -181,17 +181,15 @@ def _ask_networks(
                 found[ref.name] = {"use": ref.use, "network": plain, "files": files}
         return found
 
-    said = in_isolation(asked, limits=limits_of(experiment))
-    return {name: _behind(each) for name, each in said.items()}
-
-
-def _behind(said: Mapping[str, Any]) -> _Behind:
-    network = said["network"]
-    if network is not None:
-        source = network["source"]
-        where = None if source is None else (Path(source[0]), source[1])
-        network = NetworkRef(**{**network, "source": where})
-    return _Behind(use=said["use"], network=network, files=said["files"])
+    behind = {}
+    for name, each in in_isolation(asked, limits=limits_of(experiment)).items():
+        network = each["network"]
+        if network is not None:
+            source = network["source"]
+            where = None if source is None else (Path(source[0]), source[1])
+            network = NetworkRef(**{**network, "source": where})
+        behind[name] = _Behind(use=each["use"], network=network, files=each["files"])
+    return behind
 
 
 def _as_today(check: CheckRecord, behind: Mapping[str, _Behind]) -> CheckRecord:

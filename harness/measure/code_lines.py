@@ -142,8 +142,9 @@ def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") 
         name = waiting.pop()
         if only and name.partition(".")[0] != only:
             continue
-        for file in _files_of(base, name):
-            if file not in followed:
+        place = base.joinpath(*name.split("."))
+        for file in (place / "__init__.py", Path(f"{place}.py")):
+            if file not in followed and file.is_file():  # none is of what lies elsewhere
                 followed.add(file)
                 waiting += _imports(file, base)
     packages = {folder / "__init__.py" for file in followed for folder in file.parents}
@@ -184,12 +185,6 @@ def _importable_without_git() -> Iterator[None]:
         del os.environ["GIT_PYTHON_REFRESH"]
         if before is not None:
             os.environ["GIT_PYTHON_REFRESH"] = before
-
-
-def _files_of(base: Path, module: str) -> list[Path]:
-    """The module's own file; none for what lies elsewhere."""
-    place = base.joinpath(*module.split("."))
-    return [file for file in (place / "__init__.py", Path(f"{place}.py")) if file.is_file()]
 
 
 def _imports(file: Path, base: Path) -> list[str]:

@@ -76,17 +76,15 @@ def evaluate(
         _counted("code_lines", [arm.lines for arm in arms]),
     )
     assert [each.criterion for each in found] == list(CRITERIA)
-    doubts = [each for arm in arms for each in arm.doubts]
-    return tuple(arms), tuple(_doubted(cost, doubts, loaded) for cost in found)
-
-
-def _doubted(cost: Cost, doubts: Sequence[Reason], loaded: Reason | None) -> Cost:
-    """Take a figure back that is no evidence; counted ones stand."""
-    if cost.ratio is None or cost.exact:
-        return cost
-    busy = () if loaded is None or cost.criterion not in TIMED else (loaded,)
-    reasons = (*doubts, *busy)
-    return dataclasses.replace(cost, valid=False, reasons=reasons) if reasons else cost
+    doubts, costs = [each for arm in arms for each in arm.doubts], []
+    for cost in found:
+        busy = () if loaded is None or cost.criterion not in TIMED else (loaded,)
+        reasons = (*doubts, *busy)
+        if reasons and cost.ratio is not None and not cost.exact:  # counted ones stand
+            costs.append(dataclasses.replace(cost, valid=False, reasons=reasons))
+        else:
+            costs.append(cost)
+    return tuple(arms), tuple(costs)
 
 
 def _cost(criterion: str, ratio: Ratio, absolute: Sequence[float]) -> Cost:

@@ -289,7 +289,12 @@ class Session:
             return f"an arm failed while it was measured: {problem}"
         if self._settings.energy:
             try:
-                self._take_energy()
+                for name in (BASELINE, CANDIDATE):  # offline passes, each side alone
+                    self._open(name, order=0)
+                    self.taken.energy[name] = self._turns.turn(
+                        name, "energy", Energy, batch=self._side(name).batch, seconds=_ENERGY_S
+                    )
+                    self._turns.stop(name)
             except TurnError as problem:  # never judged, so nothing else is lost
                 self.taken.notes.append(f"no energy: {problem}")
         return ""
@@ -300,14 +305,36 @@ class Session:
         learners = [name for name in (BASELINE, CANDIDATE) if sides[name].learns]
         for turn in range(self._settings.fits):
             for name in learners if turn % 2 == 0 else learners[::-1]:
-                self._tell(f"fitting {sides[name].cell.arm.name}")
-                self._fit_once(name)
+                side, file = sides[name], self._folder / f"{name}.state"
+                self._tell(f"fitting {side.cell.arm.name}")
+                self._turns.start(name)
+                self._turns.turn(name, "open", Phases, job=str(side.job), order=0)
+                reply = self._turns.turn(name, "fit", Fitted, state=str(file))
+                self._turns.stop(name)
+                side.fits.append(reply)
+                if not reply.not_kept:
+                    side.state = file
+                elif len(side.fits) == 1:
+                    self.taken.notes.append(
+                        f"{side.cell.arm.name} was fitted in every process: {reply.not_kept}"
+                    )
 
     def _take_sets(self) -> None:
-        """Start sets of processes until enough are taken or the time is spent."""
+        """Start sets of processes until enough are taken or the time is spent.
+
+        Before the first one each arm's fastest batch size is found, in a process of its own: trying
+        leaves memory behind. It also brings everything that is read from disk into its cache.
+        """
         for name in (BASELINE, CANDIDATE):
-            self._tell(f"batch sizes of {self.taken.sides[name].cell.arm.name}")
-            self._try_sizes(name)
+            side = self.taken.sides[name]
+            self._tell(f"batch sizes of {side.cell.arm.name}")
+            self._open(name, order=0)
+            sizes, spans = batch_sizes(side.windows), dict[int, float]()
+            self._turns.turn(name, "offline", Pass, batch=sizes[-1])
+            for size in sizes:
+                spans[size] = self._turns.turn(name, "offline", Pass, batch=size).span
+            side.batch = min(spans, key=spans.__getitem__)
+            self._turns.stop(name)
         begun = time.monotonic()
         for number in range(self._settings.sets):
             now = time.monotonic()
@@ -320,16 +347,6 @@ class Session:
                 return
             self._tell(f"set {number + 1} of {self._settings.sets}")
             self.taken.sets.append(self._take_set(number))
-
-    def _take_energy(self) -> None:
-        """Energy of offline passes, each side alone."""
-        for name in (BASELINE, CANDIDATE):
-            self._open(name, order=0)
-            batch = self.taken.sides[name].batch
-            self.taken.energy[name] = self._turns.turn(
-                name, "energy", Energy, batch=batch, seconds=_ENERGY_S
-            )
-            self._turns.stop(name)
 
     def profile(self, file_of: Callable[[str, str], Path]) -> None:
         """Profile one pass of each side into the files that `file_of(side, kind)` names."""
@@ -344,21 +361,6 @@ class Session:
                 batch=self.taken.sides[name].batch,
             )
             self._turns.stop(name)
-
-    def _fit_once(self, name: str) -> None:
-        side = self.taken.sides[name]
-        file = self._folder / f"{name}.state"
-        self._turns.start(name)
-        self._turns.turn(name, "open", Phases, job=str(side.job), order=0)
-        reply = self._turns.turn(name, "fit", Fitted, state=str(file))
-        self._turns.stop(name)
-        side.fits.append(reply)
-        if not reply.not_kept:
-            side.state = file
-        elif len(side.fits) == 1:
-            self.taken.notes.append(
-                f"{side.cell.arm.name} was fitted in every process: {reply.not_kept}"
-            )
 
     def _open(self, name: str, *, order: int) -> Process:
         """Start a process of a role up to its first forecast."""
@@ -415,19 +417,6 @@ class Session:
                 found[name].windows, found[name].phases = reply.windows, reply.phases
             for name, pair in spans.items():
                 found[name].spans.append(float(np.mean(pair)))
-
-    def _try_sizes(self, name: str) -> None:
-        """Find the fastest batch size, in a process of its own: trying leaves memory behind.
-
-        It also brings everything that is read from disk into its cache, before the first set.
-        """
-        side = self.taken.sides[name]
-        sizes = batch_sizes(side.windows)
-        self._open(name, order=0)
-        self._turns.turn(name, "offline", Pass, batch=sizes[-1])
-        spans = {size: self._turns.turn(name, "offline", Pass, batch=size).span for size in sizes}
-        side.batch = min(sizes, key=lambda size: spans[size])
-        self._turns.stop(name)
 
     def _answers(self, name: str) -> dict[Mode, TimedForecasts]:
         file = self._folder / "answers.npz"

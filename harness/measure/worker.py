@@ -179,7 +179,16 @@ class Worker:
     def __init__(self, *, job: str, order: int) -> None:
         self._meter, self._no_peaks = Meter(), why_no_peaks()
         self._job: Job = pickle.loads(Path(job).read_bytes())  # noqa: S301  # the session wrote it
-        self._arm = self._built()
+        with self._meter.phase("import"):
+            kind = self._job.ref.find()
+            for name in getattr(kind, "heavy_modules", ()):
+                importlib.import_module(name)
+            self._arm: Arm = self._job.ref.build()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.set_num_threads(self._job.threads)
+        if isinstance(self._arm, Samples):
+            self._arm.seed(self._job.seed)
         self._feed = Feed(job=self._job, length=self._arm.context_length, seed=order)
         self._singles = self._feed.singles()
         self._single: dict[int, Forecast] = {}
@@ -296,20 +305,6 @@ class Worker:
 
         return energy_of(once, seconds=seconds)
 
-    def _built(self) -> Arm:
-        """Import the arm's libraries and build it, as the phase ``import``."""
-        with self._meter.phase("import"):
-            kind = self._job.ref.find()
-            for name in getattr(kind, "heavy_modules", ()):
-                importlib.import_module(name)
-            arm = self._job.ref.build()
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            torch.set_num_threads(self._job.threads)
-        if isinstance(arm, Samples):
-            arm.seed(self._job.seed)
-        return arm
-
     def _call(self, number: int | None, contexts: Contexts) -> None:
         answer = self._forecast(contexts)
         if number is not None:
@@ -379,7 +374,19 @@ def profiled(work: Callable[[], object], table: Path, memory: Path) -> None:
         not tell) and, on a GPU, `gpu_bytes`.
     """
     memory.write_text(json.dumps(_timeline(work)), encoding="utf-8")
-    table.write_text(_operators(work), encoding="utf-8")
+    torch = sys.modules.get("torch")
+    if torch is None:
+        table.write_text("this arm does not use torch\n", encoding="utf-8")
+        return
+    kinds = torch.profiler.ProfilerActivity
+    activities = [kinds.CPU] if gpu_in_use() is None else [kinds.CPU, kinds.CUDA]
+    with torch.profiler.profile(
+        activities=activities, profile_memory=True, record_shapes=True
+    ) as found:
+        work()
+    by = "self_cpu_time_total" if len(activities) == 1 else "self_device_time_total"
+    operators = found.key_averages().table(sort_by=by, row_limit=_ROWS)
+    table.write_text(str(operators), encoding="utf-8")
 
 
 def _timeline(work: Callable[[], object]) -> dict[str, list[float | None]]:
@@ -404,20 +411,6 @@ def _timeline(work: Callable[[], object]) -> dict[str, list[float | None]]:
         watcher.join()
     seconds, resident, gpu = zip(*rows, strict=True)
     return {"seconds": [*seconds], "resident_bytes": [*resident], "gpu_bytes": [*gpu]}
-
-
-def _operators(work: Callable[[], object]) -> str:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return "this arm does not use torch\n"
-    kinds = torch.profiler.ProfilerActivity
-    activities = [kinds.CPU] if gpu_in_use() is None else [kinds.CPU, kinds.CUDA]
-    with torch.profiler.profile(
-        activities=activities, profile_memory=True, record_shapes=True
-    ) as found:
-        work()
-    by = "self_cpu_time_total" if len(activities) == 1 else "self_device_time_total"
-    return str(found.key_averages().table(sort_by=by, row_limit=_ROWS))
 
 
 if __name__ == "__main__":

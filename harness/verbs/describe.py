@@ -59,12 +59,12 @@ def config(
     from harness.running.store_folder import is_store, open_store
     from harness.verbs.common import grid_of
 
-    flags = {
-        name: (value, _source_of(context, name))
-        for name, value in (
-            ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
-        )
-    }  # fmt: skip
+    flags, known = {}, {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
+    for name, value in (
+        ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
+    ):  # fmt: skip
+        source = context.get_parameter_source(name)
+        flags[name] = value, known.get(source.name if source else "", "default")
     there = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
         experiment,
@@ -96,12 +96,6 @@ def doctor() -> None:
         say(line)
 
 
-def _source_of(context: typer.Context, name: str) -> str:
-    source = context.get_parameter_source(name)
-    known = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
-    return known.get(source.name if source else "", "default")
-
-
 _EXTRAS = {
     "codecarbon": "energy of a measuring session (extra `energy`)",
     "fracast": "an arm of that library (extra `fracast`)",
@@ -121,11 +115,18 @@ def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[
     flags
         Value and source of each command-line setting.
     """
+    from harness.running.fill import default_workers
+
     experiment = grid.experiment
     yield f"experiment {experiment.source}: {experiment.title}"
     yield f"{'setting':<46} {'value':<40} from"
     for name, (value, source) in flags.items():
-        yield _setting(name.replace("_", "-"), _shown(name, value, experiment), source)
+        shown = value
+        if name == "workers" and value == 0:
+            shown = f"{default_workers(experiment.run.threads)} (as cores allow)"
+        elif name == "data_dir":
+            shown = ", ".join(map(str, value)) or None
+        yield _setting(name.replace("_", "-"), shown, source)
     told = experiment.tables
     seeds_flag = {"seeds": "flag"} if flags.get("seeds", (None, ""))[0] is not None else {}
     yield from _fields("run", experiment.run, told.get("run", {}), experiment, seeds_flag)
@@ -178,18 +179,14 @@ def _arm_fields(ref: ArmRef, experiment: Experiment) -> Iterator[str]:
     yield _setting(f"{at}.use", ref.use, _told_by(f"{at}.use", experiment, there=True))
     with ref.asking():
         offered = dict(inspect.signature(ref.find()).parameters)
-    defaults = {name: _default_of(each.default, ref, name) for name, each in offered.items()}
+    defaults = {name: each.default for name, each in offered.items()}
+    for name, default in defaults.items():
+        if not isinstance(default, str | int | float | bool | list | dict | tuple | None):
+            with ref.asking():  # a dataclass makes some of them anew
+                defaults[name] = getattr(ref.build(), name, "-")
     for name, value in {**defaults, **ref.options}.items():
         there = name in ref.options
         yield _setting(f"{at}.{name}", value, _told_by(f"{at}.{name}", experiment, there=there))
-
-
-def _default_of(default: Any, ref: ArmRef, name: str) -> Any:
-    """What an option is when it is left out; a dataclass makes some of them anew."""
-    if isinstance(default, str | int | float | bool | list | dict | tuple | None):
-        return default
-    with ref.asking():
-        return getattr(ref.build(), name, "-")
 
 
 def _told_by(at: str, experiment: Experiment, *, there: bool) -> str:
@@ -209,10 +206,21 @@ def grid_lines(grid: Grid, store: Store | None = None) -> Iterator[str]:
     store
         Where fits may have been timed.
     """
+    from harness.running.cells import cell_record, has_cell
+
     yield f"grid of {len(grid.cells)} units, {grid.digest[:12]}"
     for cell in grid.cells:
         yield f"  {cell.key[:12]}  {cell.arm.role:<10} {cell}"
-    yield from _not_kept(grid, store)
+    again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
+    for name, cell in again.items():
+        count = sum(each.arm.name == name for each in grid.cells)
+        said = f"{name} learns but its fits cannot be saved (no `save` and `restore`): "
+        said += f"each night repeats {count} fits"
+        if store is not None and has_cell(store, cell):
+            record = cell_record(store, cell)
+            each_s = record.seconds.get("fit", 0.0) / max(len(record.fits), 1)
+            said += f", {count * each_s:.0f} s on one core"
+        yield said
     for name, split in grid.splits.items():
         pending = len(split.issued) - len(split.windows)
         yield ""
@@ -228,22 +236,6 @@ def grid_lines(grid: Grid, store: Store | None = None) -> Iterator[str]:
                 f"{dates[window.first]!s:>12}  {dates[window.stop - 1]!s:>11}  "
                 f"{window.fitted_at:>13}"
             )
-
-
-def _not_kept(grid: Grid, store: Store | None) -> Iterator[str]:
-    """Which arms a night fits again, and what that takes."""
-    from harness.running.cells import cell_record, has_cell
-
-    again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
-    for name, cell in again.items():
-        count = sum(each.arm.name == name for each in grid.cells)
-        said = f"{name} learns but its fits cannot be saved (no `save` and `restore`): "
-        said += f"each night repeats {count} fits"
-        if store is not None and has_cell(store, cell):
-            record = cell_record(store, cell)
-            each = record.seconds.get("fit", 0.0) / max(len(record.fits), 1)
-            said += f", {count * each:.0f} s on one core"
-        yield said
 
 
 def arm_lines(experiment: Experiment) -> Iterator[str]:
@@ -264,6 +256,9 @@ def arm_lines(experiment: Experiment) -> Iterator[str]:
 
 def machine_lines() -> Iterator[str]:
     """What this machine has: hardware, libraries, models, what is optional, and its load."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
     from harness.measure.load import sample_load
     from harness.running.fill import default_workers
     from harness.running.identity import library_versions, machine
@@ -277,38 +272,21 @@ def machine_lines() -> Iterator[str]:
     for name, purpose in _EXTRAS.items():
         found = "installed" if importlib.util.find_spec(name) else "not installed"
         yield f"{name:<20} {found}; optional: {purpose}"
-    yield f"{'hub models':<20} {_hub_models()}"
-    busy = sample_load().problem("now")
-    yield f"{'quiet':<20} {'yes: quiet enough to measure' if busy is None else why(busy)}"
-
-
-def _hub_models() -> str:
-    """The models of the hub that are in the local cache, each with its commits."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
     try:
         repos = scan_cache_dir().repos
     except CacheNotFound:
         repos = frozenset()
-    found = sorted(
+    models = sorted(
         f"{repo.repo_id} at {', '.join(sorted(r.commit_hash[:12] for r in repo.revisions))}"
         for repo in repos
         if repo.repo_type == "model"
     )
-    return "; ".join(found) or "none in the local cache; the bundled checkpoint needs none"
+    cached = "; ".join(models) or "none in the local cache; the bundled checkpoint needs none"
+    yield f"{'hub models':<20} {cached}"
+    busy = sample_load().problem("now")
+    yield f"{'quiet':<20} {'yes: quiet enough to measure' if busy is None else why(busy)}"
 
 
 def _setting(name: str, value: object, source: str) -> str:
     text = "-" if value is None or value == [] else str(value)
     return f"{name:<46} {text:<40} {source}"
-
-
-def _shown(name: str, value: Any, experiment: Experiment) -> Any:
-    if name == "workers" and value == 0:
-        from harness.running.fill import default_workers
-
-        return f"{default_workers(experiment.run.threads)} (as cores allow)"
-    if name == "data_dir":
-        return ", ".join(map(str, value)) or None
-    return value

@@ -20,7 +20,6 @@ from harness.verbs.common import DataDirOption, say, verb
 
 if TYPE_CHECKING:
     from harness.arm import Role
-    from harness.arm_ref import ArmRef
     from harness.data.dataset import Dataset
     from harness.recorded import Recorded
 
@@ -148,11 +147,19 @@ class _NamedArm:
             key, sign, value = pair.partition("=")
             if not sign or not key:
                 raise ConfigError(f"--{role} '{text}': expected KEY=VALUE after a comma")
-            options[key] = _value(value)
+            try:
+                options[key] = json.loads(value)
+            except ValueError:
+                options[key] = value
         name = str(options.pop("name", ""))
         place = folder / what
         if (place / "models").is_dir():
-            given = {"root": what, "model": _only_model(place, text)} | options
+            there = sorted(file.stem for file in (place / "models").glob("[!_]*.py"))
+            if len(there) != 1 and "model" not in options:
+                raise ConfigError(
+                    f"'{text}' has {len(there)} models: say {text},model={(there or ['NAME'])[0]}"
+                )
+            given = {"root": what, "model": there[0] if len(there) == 1 else ""} | options
             found = cls(name=str(given["model"]), use="baselines.tslib:TSLibModel", options=given)
         elif place.is_file() and place.suffix != ".py":
             found = cls(
@@ -177,23 +184,6 @@ class _NamedArm:
             f'role = "{role}"',
         ]  # fmt: skip
         return "\n".join([*head, *lines, ""])
-
-
-def _only_model(checkout: Path, text: str) -> str:
-    """The model of a checkout that has one; another has to be named."""
-    there = sorted(file.stem for file in (checkout / "models").glob("[!_]*.py"))
-    if len(there) == 1 or ",model=" in text:
-        return there[0] if len(there) == 1 else ""
-    raise ConfigError(
-        f"'{text}' has {len(there)} models: say {text},model={(there or ['NAME'])[0]}"
-    )
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def as_toml(value: Any) -> str:
@@ -244,6 +234,7 @@ def init(
 ) -> None:
     """Write experiment, policy and CI file for your data and arms."""
     from harness.arm import logs_in
+    from harness.arm_ref import ArmRef
     from harness.recorded import Recorded
 
     sides: dict[Role, _NamedArm] = {
@@ -259,11 +250,14 @@ def init(
             raise ConfigError(
                 f"{path} exists already; --force overwrites it, --to writes elsewhere"
             )
-    # what is wrong with an arm ends here, with nothing written
-    arms = [_ref(side, role, to).build() for role, side in sides.items()]
+    refs = [
+        ArmRef(name=side.name, use=side.use, role=role, options=side.options, folder=to.resolve())
+        for role, side in sides.items()
+    ]
+    arms = [ref.build() for ref in refs]  # what is wrong with one ends here, with nothing written
     folders = list(data_dir)
     sets = [_dataset(each, to, folders, target=target, date=date, past=past) for each in data]
-    flags = "".join(f" --data-dir {shlex.quote(_seen_from(each, to))}" for each in folders)
+    flags = "".join(f" --data-dir {shlex.quote(os.path.relpath(each, to))}" for each in folders)
     command = f"abharness compare experiment.toml{flags}"
     logs = [log for arm in arms for log in logs_in(arm) if isinstance(log, Recorded)]
     plan = _plan_of_logs(logs, sets[0], horizon) if logs else _plan_of(sets, horizon)
@@ -274,19 +268,6 @@ def init(
         path.write_text(text, encoding="utf-8")
         say(f"wrote {path}")
     say(f"next: {'' if to == Path() else f'cd {shlex.quote(str(to))} && '}{command}")
-
-
-def _ref(side: _NamedArm, role: Role, folder: Path) -> ArmRef:
-    from harness.arm_ref import ArmRef
-
-    return ArmRef(
-        name=side.name, use=side.use, role=role, options=side.options, folder=folder.resolve()
-    )
-
-
-def _seen_from(folder: Path, to: Path) -> str:
-    """A folder as a command in another names it."""
-    return os.path.relpath(folder, to)
 
 
 def _dataset(

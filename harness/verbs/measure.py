@@ -23,8 +23,7 @@ from harness.verbs.common import (
 )
 
 if TYPE_CHECKING:
-    from harness.costs import Cost, Costs
-    from harness.measure.pair import Ask
+    from harness.costs import Costs
     from harness.running.grid import Grid
     from harness.running.store_folder import Store
 
@@ -57,7 +56,10 @@ def measure(
     """
     from harness.experiments.experiment import MeasureSettings
     from harness.measure.pair import Ask, measure_pair
+    from harness.measure.record import pair_of
+    from harness.running.fill import default_workers, fill
     from harness.running.store_folder import open_store
+    from harness.verbs.progress import LineProgress
 
     opened = open_store(store)
     grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without, store=opened)
@@ -69,7 +71,11 @@ def measure(
         profile=profile,
         lease_file=lease_file,
     )
-    _fill_units(grid, opened, ask)
+    dataset = ask.settings.dataset  # timed forecasts are compared with units, run where missing
+    cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=dataset)
+    count = default_workers(grid.experiment.run.threads)
+    names = [str(cell) for cell in cells]
+    fill(grid, opened, workers=count, progress=LineProgress(workers=count), only=names)
     costs = measure_pair(grid, opened, ask, tell=_tell)
     for line in cost_lines(costs):
         say(line)
@@ -141,7 +147,19 @@ def cost_lines(costs: Costs) -> list[str]:
     from reports.words.facts import why_all
 
     heads = ("cost", costs.baseline, costs.candidate, "ratio", "95 % interval", "A/A noise", "n")
-    rows = [heads, *(_row(cost) for cost in costs.items.values())]
+    rows = [heads]
+    for cost in costs.items.values():
+        timed = cost.low is not None and not cost.exact
+        row = (
+            cost.criterion,
+            _absolute(cost.baseline, cost.unit),
+            _absolute(cost.candidate, cost.unit),
+            "-" if cost.ratio is None else f"{cost.ratio:.3f}",
+            f"{cost.low:.3f} to {cost.high:.3f}" if timed else "-",
+            "-" if cost.noise_floor is None else f"{100 * cost.noise_floor:.1f} %",
+            str(cost.n),
+        )
+        rows.append(row)
     widths = [max(len(row[at]) for row in rows) for at in range(len(heads))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
@@ -154,38 +172,11 @@ def cost_lines(costs: Costs) -> list[str]:
     return [f"{costs.candidate} over {costs.baseline} on {costs.dataset}", *lines]
 
 
-def _row(cost: Cost) -> tuple[str, ...]:
-    timed = cost.low is not None and not cost.exact
-    return (
-        cost.criterion,
-        _absolute(cost.baseline, cost.unit),
-        _absolute(cost.candidate, cost.unit),
-        "-" if cost.ratio is None else f"{cost.ratio:.3f}",
-        f"{cost.low:.3f} to {cost.high:.3f}" if timed else "-",
-        "-" if cost.noise_floor is None else f"{100 * cost.noise_floor:.1f} %",
-        str(cost.n),
-    )
-
-
 def _absolute(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     factor, shown = (1.0, unit) if unit == "s" and value >= 1 else _UNITS.get(unit, (1.0, unit))
     return f"{value * factor:,.4g} {shown}"
-
-
-def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
-    """Run the units that timed forecasts are compared with, where they are missing."""
-    from harness.measure.record import pair_of
-    from harness.running.fill import default_workers, fill
-    from harness.verbs.progress import LineProgress
-
-    cells = pair_of(
-        grid, baseline=ask.baseline, candidate=ask.candidate, dataset=ask.settings.dataset
-    )
-    count = default_workers(grid.experiment.run.threads)
-    names = [str(cell) for cell in cells]
-    fill(grid, store, workers=count, progress=LineProgress(workers=count), only=names)
 
 
 def _tell(text: str) -> None:

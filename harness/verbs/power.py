@@ -32,10 +32,14 @@ def power(
     Shows it for a range of true effects. Uses the pair's stored scores; if there are none, two
     random walks are run.
     """
+    import json
+
     from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
+    from harness.judging.verdict import plain
     from harness.running.store_folder import is_store, open_store
     from harness.verbs.common import grid_of
+    from reports.words.facts import say as in_words
 
     opened = open_store(pair.store, create=False) if is_store(pair.store) else None
     grid = grid_of(
@@ -50,22 +54,13 @@ def power(
     policy = grid.experiment.policy
     wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
     found = plan_power(grid, opened, policy=wanted)
-    if form == "json":
-        typer.echo(_json(found))
-    else:
+    if form == "table":
         say("\n".join(_lines(found)))
-
-
-def _json(found: PowerReport) -> str:
-    import json
-
-    from harness.judging.verdict import plain
-    from reports.words.facts import say as in_words
-
+        return
     content = plain(found) | {"source": in_words(found.source)}
     for each, row in zip(found.outlooks, content["outlooks"], strict=True):
         row["silent"] = in_words(each.silent) if each.silent else ""
-    return json.dumps(content, indent=1, sort_keys=True)
+    typer.echo(json.dumps(content, indent=1, sort_keys=True))
 
 
 def _lines(found: PowerReport) -> Iterator[str]:

@@ -35,25 +35,23 @@ def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]
     lines = [*_wrapped(_counts_text(rows), width), ""]
     for group, title in GROUPS.items():
         mine = [row for row in rows if row.claim.group == group]
-        if mine:
-            lines += [*_wrapped(title, width), ""]
-            lines += [line for row in mine for line in _claim_lines(row, width)]
-            lines.append("")
+        if not mine:
+            continue
+        lines += [*_wrapped(title, width), ""]
+        for row in mine:
+            claim = row.claim
+            head = f"{claim.number:>4}  {row.status.upper():<12}  {claim.text} [{claim.id}]"
+            lines += _wrapped(head, width, after=" " * 20)
+            texts = [f"offered: {claim.offered}"]
+            texts.append(f"{'why' if row.status == 'not testable' else 'rule'}: {row.rule}")
+            for found in row.measured:
+                mark = "." if found.holds is None else "+" if found.holds else "x"
+                texts.append(f"{mark} {measured_text(found)}")
+            texts += [f"? {why}" for why in row.open]
+            texts += [f"> {command}" for command in row.commands]
+            lines += [line for each in texts for line in _wrapped(each, width, _INDENT)]
+        lines.append("")
     return lines[:-1]
-
-
-def _claim_lines(row: ClaimRow, width: int) -> list[str]:
-    claim = row.claim
-    head = f"{claim.number:>4}  {row.status.upper():<12}  {claim.text} [{claim.id}]"
-    texts = [f"offered: {claim.offered}"]
-    texts.append(f"{'why' if row.status == 'not testable' else 'rule'}: {row.rule}")
-    for found in row.measured:
-        mark = "." if found.holds is None else "+" if found.holds else "x"
-        texts.append(f"{mark} {measured_text(found)}")
-    texts += [f"? {why}" for why in row.open]
-    texts += [f"> {command}" for command in row.commands]
-    lines = [line for each in texts for line in _wrapped(each, width, _INDENT)]
-    return [*_wrapped(head, width, after=" " * 20), *lines]
 
 
 def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> list[str]:
@@ -117,21 +115,20 @@ def to_markdown(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
     ]
     for group, title in GROUPS.items():
         mine = [row for row in rows if row.claim.group == group]
-        if mine:
-            lines += ["", f"## {title}", "", "| # | claim | offered | status | measured here |"]
-            lines += ["| --- | --- | --- | --- | --- |", *map(_table_row, mine)]
+        if not mine:
+            continue
+        lines += ["", f"## {title}", "", "| # | claim | offered | status | measured here |"]
+        lines.append("| --- | --- | --- | --- | --- |")
+        for row in mine:
+            claim = row.claim
+            cells = (claim.number, f"{claim.text} `{claim.id}`", claim.offered, row.status)
+            said = [_cell(measured_text(found)) for found in row.measured]
+            said += [_cell(why) for why in row.open]
+            said += [f"run `{text}`" for text in row.commands]
+            lines.append(f"| {' | '.join(cells)} | {'<br>'.join(said) or _cell(row.rule)} |")
     lines += ["", "## What decides each", "", "| claim | rule |", "| --- | --- |"]
     lines += [f"| `{row.claim.id}` | {_cell(row.rule)} |" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def _table_row(row: ClaimRow) -> str:
-    said = [_cell(measured_text(found)) for found in row.measured]
-    said += [_cell(why) for why in row.open]
-    said += [f"run `{text}`" for text in row.commands]
-    claim = row.claim
-    cells = (claim.number, f"{claim.text} `{claim.id}`", claim.offered, row.status)
-    return f"| {' | '.join(cells)} | {'<br>'.join(said) or _cell(row.rule)} |"
 
 
 def _cell(text: str) -> str:

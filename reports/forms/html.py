@@ -85,13 +85,6 @@ def draw_block(block: Block, level: int = 3) -> str:
     return drawn
 
 
-def _shown(value: object) -> object:
-    """A text with control characters shown: some a page cannot hold, others nobody would see."""
-    if not isinstance(value, str):
-        return value
-    return type(value)(escaped(value))  # markup that is safe stays so
-
-
 def _typeset(text: object) -> object:
     """A sentence with true minus signs, as the numbers of the page have them; commands as code."""
     from markupsafe import Markup, escape
@@ -105,11 +98,6 @@ def _typeset(text: object) -> object:
         Markup("<code>{}</code>").format(part) if place % 2 else escape(_MINUS.sub("\u2212", part))
         for place, part in enumerate(parts)
     )
-
-
-def _css(text: object) -> str:
-    """A text as a string of a style sheet."""
-    return '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"'
 
 
 def _soft(text: object) -> object:
@@ -129,12 +117,19 @@ def environment() -> Environment:
         loader=jinja2.PackageLoader("reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=lambda value: (  # control characters shown; markup that is safe stays so
+            type(value)(escaped(value)) if isinstance(value, str) else value
+        ),
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.globals["draw"] = draw_block
-    made.filters |= {"soft": _soft, "typeset": _typeset, "css": _css}
+    made.filters |= {
+        "soft": _soft,
+        "typeset": _typeset,
+        # a text as a string of a style sheet
+        "css": lambda text: '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"',
+    }
     return made
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.judging.verdict import plain
 from reports.forms.plain import plainly
-from reports.page_input import DatasetFacts, PageInput, UnitKey
+from reports.page_input import DatasetFacts, PageInput
 from reports.section import Block, Section, Table
 from reports.sections import sections_of
 from reports.sections.scorecard import Scorecard
@@ -44,6 +44,19 @@ def page_data(page: PageInput) -> dict[str, Any]:
     """Plain data of a page: mappings, lists, text and finite numbers or None."""
     with chart_style():
         sections = sections_of(page, "page")
+    named = [each.name for each in dataclasses.fields(DatasetFacts) if each.name not in _SERIES]
+    units = []
+    for (arm, dataset, seed), unit in page.units.items():
+        facts = {
+            "windows": unit.windows,
+            "failed": sum(map(bool, page.answers[arm, dataset, seed].reason)),
+            "fits": len(unit.fits),
+            "seconds": unit.seconds,
+            "peak_bytes": unit.peak_bytes,
+            "machine": unit.machine,
+            "digest": unit.digest,
+        }
+        units.append({"arm": arm, "dataset": dataset, "seed": seed, **_plain(facts)})
     return {
         "schema": SCHEMA,
         "title": page.title,
@@ -51,33 +64,17 @@ def page_data(page: PageInput) -> dict[str, Any]:
         "verdict": _plain(page.verdict),
         "summaries": _plain(page.summaries),
         "arms": _plain(page.arms),
-        "datasets": [_facts(each) for each in page.datasets.values()],
-        "units": [_unit(page, key) for key in page.units],
+        "datasets": [
+            {name: _plain(getattr(facts, name)) for name in named}
+            for facts in page.datasets.values()
+        ],
+        "units": units,
         "environment": _plain(page.environment),
         "versions": _plain(page.versions),
         "fingerprints": _plain(page.fingerprints),
         "beside": _plain(page.beside),
         "sections": [_block(each) for each in sections],
     }
-
-
-def _facts(facts: DatasetFacts) -> dict[str, Any]:
-    known = (each.name for each in dataclasses.fields(facts) if each.name not in _SERIES)
-    return {name: _plain(getattr(facts, name)) for name in known}
-
-
-def _unit(page: PageInput, key: UnitKey) -> dict[str, Any]:
-    unit, (arm, dataset, seed) = page.units[key], key
-    facts = {
-        "windows": unit.windows,
-        "failed": sum(map(bool, page.answers[key].reason)),
-        "fits": len(unit.fits),
-        "seconds": unit.seconds,
-        "peak_bytes": unit.peak_bytes,
-        "machine": unit.machine,
-        "digest": unit.digest,
-    }
-    return {"arm": arm, "dataset": dataset, "seed": seed, **_plain(facts)}
 
 
 def _plain(value: Any) -> Any:

@@ -92,20 +92,15 @@ def _case(finding: Finding, hold_as: HoldAs) -> Tree.Element:
         classname=numbers.printable(f"verdict.{finding.dataset}"),
         name=numbers.printable(name),
     )
-    if finding.waived:
-        _waive(case, finding)
+    said = sentence_of(finding)
+    if finding.waived:  # skipped, never green: its outcome and sentence stay to be seen
+        properties = Tree.SubElement(case, "properties")
+        Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
+        waived = numbers.printable(f"waived {finding.outcome}: {said}")
+        Tree.SubElement(case, "skipped", message=waived)
     else:
-        said = sentence_of(finding)
         _conclude(case, finding.outcome, said, [said, finding.id], hold_as)
     return case
-
-
-def _waive(case: Tree.Element, finding: Finding) -> None:
-    """A waived finding is skipped, never green: its outcome and sentence stay to be seen."""
-    properties = Tree.SubElement(case, "properties")
-    Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
-    said = numbers.printable(f"waived {finding.outcome}: {sentence_of(finding)}")
-    Tree.SubElement(case, "skipped", message=said)
 
 
 def _part(part: SelfTestPart) -> Tree.Element:

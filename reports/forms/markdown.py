@@ -58,11 +58,11 @@ def markdown_of(
 ) -> str:
     """Write sections below what is new, the first ones where there is no room for all of them."""
     parts = [f"**{_safe(first_line(news))}**\n"] if news else []
-    return _within([*parts, *(part for each in sections if (part := _section(each)))], limit)
-
-
-def _within(parts: Sequence[str], limit: int) -> str:
-    """Join parts in order while they fit; the first is cut if it must be."""
+    for section in sections:
+        blocks = [_block(each) for block in section.blocks for each in plainly(block)]
+        title = [f"### {_safe(section.title)}\n"] if section.title and blocks else []
+        if part := "\n".join([*title, *blocks]):
+            parts.append(part)
     left_out = "\n_Left out for length; the HTML page holds it all._\n"
     room = limit - len(left_out)
     kept = parts[0][:room]
@@ -72,12 +72,6 @@ def _within(parts: Sequence[str], limit: int) -> str:
         kept = f"{kept}\n{part}" if fits else kept
         whole = whole and fits
     return kept if whole else kept + left_out
-
-
-def _section(section: Section) -> str:
-    blocks = [_block(each) for block in section.blocks for each in plainly(block)]
-    title = [f"### {_safe(section.title)}\n"] if section.title and blocks else []
-    return "\n".join([*title, *blocks])
 
 
 def _block(block: Plain) -> str:
@@ -105,7 +99,18 @@ def _block(block: Plain) -> str:
         case Verbatim():
             return "".join(f"    {line}\n" for line in block.text.splitlines())
         case Table():
-            return _table(block)
+            cells = [
+                [
+                    cell.text if cell.outcome is None else f"{_SIGNS[cell.outcome]} {cell.text}"
+                    for cell in row
+                ]
+                for row in block.rows
+            ]
+            heads = [column.title for column in block.columns]
+            head, *rows = (f"| {' | '.join(map(_safe, row))} |" for row in (heads, *cells))
+            marks = " | ".join("--:" if column.numeric else "---" for column in block.columns)
+            body = "\n".join([head, f"| {marks} |", *rows, ""])
+            return f"### {_safe(block.caption)}\n\n{body}" if block.caption else body
 
 
 def _sentence(text: str) -> str:
@@ -120,23 +125,6 @@ def _code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", flat)), default=0))
     room = " " if "`" in (flat[:1], flat[-1:]) else ""
     return f"{fence}{room}{flat}{room}{fence}"
-
-
-def _table(table: Table) -> str:
-    rows = [
-        [column.title for column in table.columns],
-        *(
-            [
-                cell.text if cell.outcome is None else f"{_SIGNS[cell.outcome]} {cell.text}"
-                for cell in row
-            ]
-            for row in table.rows
-        ),
-    ]
-    lines = [f"| {' | '.join(map(_safe, row))} |" for row in rows]
-    marks = " | ".join("--:" if column.numeric else "---" for column in table.columns)
-    body = "\n".join([lines[0], f"| {marks} |", *lines[1:], ""])
-    return f"### {_safe(table.caption)}\n\n{body}" if table.caption else body
 
 
 def _safe(text: str) -> str:

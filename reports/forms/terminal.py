@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from reports.forms.plain import Plain, plainly
 from reports.page_input import PageInput
@@ -35,14 +35,12 @@ def render_terminal(page: PageInput, *, width: int = 80) -> str:
 
 def text_of(sections: Iterable[Section], *, width: int) -> str:
     """Write sections of any page, one after the other."""
-    parts = [_section(each, max(width, _LEAST)) for each in sections]
+    room, parts = max(width, _LEAST), []
+    for section in sections:
+        blocks = [_block(each, room) for block in section.blocks for each in plainly(block)]
+        title = [_text(section.title)] if section.title and blocks else []
+        parts.append("\n".join([*title, *blocks]))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _section(section: Section, width: int) -> str:
-    blocks = [_block(each, width) for block in section.blocks for each in plainly(block)]
-    title = [_text(section.title)] if section.title and blocks else []
-    return "\n".join([*title, *blocks])
 
 
 def _block(block: Plain, width: int) -> str:
@@ -68,45 +66,40 @@ def _block(block: Plain, width: int) -> str:
 
 
 def _table(table: Table, width: int) -> str:
-    """Draw a table without the last optional columns, or in blocks where even that is too wide."""
+    """Draw a table without the last optional columns, or in blocks where even that is too wide.
+
+    A block has the first cell as its heading, the others named after it.
+    """
     if not table.rows:
         return ""
     optional = [place for place, column in enumerate(table.columns) if column.optional]
     for count in range(len(optional) + 1):
         left_out = optional[len(optional) - count :]
         kept = [place for place in range(len(table.columns)) if place not in left_out]
-        drawn = _grid(table, kept)
-        if max(map(len, drawn)) <= width:
-            return "\n".join(line.rstrip() for line in drawn)
-    head = [column.title for column in table.columns]
-    rows = ([_text(cell.text) for cell in row] for row in table.rows)
-    return "\n".join(_row_block(head, row, width) for row in rows)
-
-
-def _grid(table: Table, kept: Sequence[int]) -> list[str]:
-    """Lines of equal length: the head, a rule, and the rows."""
-    columns = [table.columns[place] for place in kept]
-    rows = [
-        [_text(column.title) for column in columns],
-        *([_text(row[place].text) for place in kept] for row in table.rows),
-    ]
-    sizes = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * size for size in sizes])
-    return [
-        "  ".join(
-            cell.rjust(size) if column.numeric else cell.ljust(size)
-            for cell, size, column in zip(row, sizes, columns, strict=True)
+        columns = [table.columns[place] for place in kept]
+        rows = [
+            [_text(column.title) for column in columns],
+            *([_text(row[place].text) for place in kept] for row in table.rows),
+        ]
+        sizes = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        rows.insert(1, ["-" * size for size in sizes])
+        if sum(sizes) + 2 * (len(sizes) - 1) > width:
+            continue
+        lines = (
+            "  ".join(
+                cell.rjust(size) if column.numeric else cell.ljust(size)
+                for cell, size, column in zip(row, sizes, columns, strict=True)
+            )
+            for row in rows
         )
-        for row in rows
-    ]
-
-
-def _row_block(head: Sequence[str], row: Sequence[str], width: int) -> str:
-    """Write the first cells as a heading, the others named below it."""
-    facts = ", ".join(
-        f"{name.lower()} {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell
-    )
-    return _wrapped(f"{row[0]}: {facts}", width, hang=4)
+        return "\n".join(line.rstrip() for line in lines)
+    names = [column.title.lower() for column in table.columns[1:]]
+    blocks = []
+    for row in table.rows:
+        first, *others = (_text(cell.text) for cell in row)
+        facts = [f"{name} {cell}" for name, cell in zip(names, others, strict=True) if cell]
+        blocks.append(_wrapped(f"{first}: {', '.join(facts)}", width, hang=4))
+    return "\n".join(blocks)
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:

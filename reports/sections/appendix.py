@@ -37,13 +37,27 @@ def policy_tables(page: PageInput) -> tuple[Block, ...]:
         if name not in _LISTS and not isinstance(value, Mapping)
     }
     limits, evidence = (policy.get(name) for name in ("limits", "evidence"))
+    states, heads = page.verdict.waivers, ("until", "owner", "reason", "what it did")
+    waivers = Table(
+        caption="Waivers",
+        columns=columns("Finding", *heads, words=heads),
+        rows=tuple(
+            (
+                TableCell(text=each.waiver.finding, code=True),
+                *map(text, (each.waiver.until, each.waiver.owner, each.waiver.reason)),
+                text(verdicts.waiver(each)),
+            )
+            for each in states
+        ),
+        note=f"Held against {page.verdict.judged_on}." if page.verdict.judged_on else "",
+    )
     return there(
         pairs("Settings", flat),
         _rules("Criteria", policy.get("criteria")),
         _rules("Coverage rules", policy.get("coverage")),
         pairs("Limits", limits) if isinstance(limits, Mapping) else None,
         pairs("Evidence asked for", evidence) if isinstance(evidence, Mapping) else None,
-        _waivers(page),
+        waivers if states else None,
     )
 
 
@@ -67,26 +81,6 @@ def _rules(caption: str, value: Any) -> Table | None:
             (text(str(at)), *(text(said(row.get(name))) for name in names))
             for at, row in enumerate(rows, 1)
         ),
-    )
-
-
-def _waivers(page: PageInput) -> Table | None:
-    """Every waiver with what it did."""
-    states, heads = page.verdict.waivers, ("until", "owner", "reason", "what it did")
-    if not states:
-        return None
-    return Table(
-        caption="Waivers",
-        columns=columns("Finding", *heads, words=heads),
-        rows=tuple(
-            (
-                TableCell(text=each.waiver.finding, code=True),
-                *map(text, (each.waiver.until, each.waiver.owner, each.waiver.reason)),
-                text(verdicts.waiver(each)),
-            )
-            for each in states
-        ),
-        note=f"Held against {page.verdict.judged_on}." if page.verdict.judged_on else "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from harness.checks.predicate import CheckRecord
@@ -29,14 +29,27 @@ _MISSED = ("fail", "error")
 
 def battery(page: PageInput) -> Iterator[Section]:
     """A row per subject that was tried, then every result of every subject."""
-    trials = page.beside.trials
+    trials, rows = page.beside.trials, []
+    for trial in trials:
+        counts = Counter(str(each.outcome) for each in trial.results)
+        given = ", ".join(f"{name}={numbers.plain(value)}" for name, value in trial.options.items())
+        failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
+        row = (
+            TableCell(text=trial.target, note=given),
+            text(trial.kind),
+            *(text(str(counts[name])) for name in _SIGNS if name != "not applicable"),
+            text(str(counts["not applicable"])),
+            text(failing or "none"),
+            text("current" if trial.current else "of other code"),
+        )
+        rows.append(row)
     summary = Table(
         caption="What the battery said",
         columns=columns(
             *("Subject", "as", "pass", "fail", "error", "n/a", "failed", "state"),
             words=("as", "failed", "state"),
         ),
-        rows=tuple(_subject_row(each) for each in trials),
+        rows=tuple(rows),
         note="A failure is a finding, not an error of the battery. A result of earlier "
         "code says nothing about today's.",
     )
@@ -46,20 +59,6 @@ def battery(page: PageInput) -> Iterator[Section]:
         link="Battery",
         items=(summary, *(_predicates(each) for each in trials)) if trials else (),
         absent=Command(said="Not run", command=page.beside.check_command(page.verdict.candidate)),
-    )
-
-
-def _subject_row(trial: CheckRecord) -> tuple[TableCell, ...]:
-    counts = Counter(str(each.outcome) for each in trial.results)
-    options = ", ".join(f"{name}={numbers.plain(value)}" for name, value in trial.options.items())
-    failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
-    return (
-        TableCell(text=trial.target, note=options),
-        text(trial.kind),
-        *(text(str(counts[name])) for name in _SIGNS if name != "not applicable"),
-        text(str(counts["not applicable"])),
-        text(failing or "none"),
-        text("current" if trial.current else "of other code"),
     )
 
 
@@ -86,25 +85,24 @@ def _predicates(trial: CheckRecord) -> Details:
 
 def claims(page: PageInput) -> Iterator[Section]:
     """How many claims came out which way; behind a click each of them, by group and by status."""
-    found = page.beside.claims
     grouped: dict[str, dict[str, list[Claimed]]] = {}
-    for each in found:
+    for each in page.beside.claims:
         grouped.setdefault(each.group, {}).setdefault(each.status, []).append(each)
+    items = []
+    for group, by_status in grouped.items():
+        counts = Counter({status: len(mine) for status, mine in by_status.items()})
+        told = numbers.listing(f"{count} {status}" for status, count in counts.most_common())
+        blocks = tuple(
+            block
+            for status in sorted(by_status, key=lambda each: (*_ORDER, each).index(each))
+            for block in _of_status(status, by_status[status])
+        )
+        items.append(Details(summary=f"{group}: {told}", blocks=blocks))
     yield Section(
         id="claims",
         title="Claims and what was measured",
         link="Claims",
-        items=tuple(
-            Details(
-                summary=f"{group}: {_counts(found, group)}",
-                blocks=tuple(
-                    block
-                    for status in sorted(by_status, key=lambda each: (*_ORDER, each).index(each))
-                    for block in _of_status(status, by_status[status])
-                ),
-            )
-            for group, by_status in grouped.items()
-        ),
+        items=tuple(items),
         absent=Command(said="Not gathered for this page", command=page.beside.command("claims")),
     )
 
@@ -135,12 +133,6 @@ def _of_status(status: str, found: Sequence[Claimed]) -> Iterator[Block]:
     if tries:
         lines = tuple(f"for {numbers.listing(numbered)}" for numbered in tries.values())
         yield Lines(codes=tuple(tries), lines=lines)
-
-
-def _counts(found: Iterable[Claimed], group: str) -> str:
-    """How many claims of a group of documents came out which way."""
-    counts = Counter(each.status for each in found if each.group == group)
-    return numbers.listing(f"{count} {status}" for status, count in counts.most_common())
 
 
 PLACEMENTS = (Placement(order=710, page=battery), Placement(order=720, page=claims))

@@ -11,7 +11,6 @@ from harness.costs import Cost
 from harness.running.stored_cell import CellRecord
 from reports.page_input import PageInput, SessionTimes, machine_text
 from reports.section import (
-    Block,
     Column,
     Details,
     Group,
@@ -204,34 +203,20 @@ def _figure(cost: Cost) -> Figure:
     if cost.low is not None and cost.high is not None and not cost.exact:
         interval = f"{numbers.ratio(cost.low)}\u2013{numbers.ratio(cost.high)}"
     floor = "" if cost.noise_floor is None else f"noise {numbers.percent(cost.noise_floor)}"
+    better = cost.ratio > 1 if cost.higher_is_better else cost.ratio < 1
+    word = "better" if better else "same" if cost.ratio == 1 else "worse"
+    if not cost.valid:
+        word = "no evidence"
+    elif not cost.differs and not cost.exact:
+        word = "not told apart"
     return Figure(
         title=_TITLES[cost.criterion],
         ratio=f"{cost.ratio:.2f}\u00d7" if cost.ratio else "0\u00d7",
         interval=interval,
         floor=floor,
-        word=_word(cost),
+        word=word,
         said=_absolute(cost),
     )
-
-
-def _note(cost: Cost) -> str:
-    """What was measured, or what is odd about it, in a few words."""
-    if cost.ratio == 0:
-        return "the candidate has none"
-    if cost.criterion == "fit_time":
-        once = "one fit each has a ratio but no interval; [measure] fits = 2 or more gives one"
-        return once if cost.n == 1 else ""
-    return _MEASURED.get(cost.criterion, "") if cost.ratio is not None else ""
-
-
-def _word(cost: Cost) -> str:
-    if not cost.valid:
-        return "no evidence"
-    if not cost.differs and not cost.exact:
-        return "not told apart"
-    assert cost.ratio is not None
-    better = cost.ratio > 1 if cost.higher_is_better else cost.ratio < 1
-    return "better" if better else "same" if cost.ratio == 1 else "worse"
 
 
 def _absolute(cost: Cost) -> str:
@@ -240,20 +225,13 @@ def _absolute(cost: Cost) -> str:
 
 def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
     """Both absolute values in a unit that fits them."""
-    ours, theirs, shown = _in_one_unit(candidate, baseline, unit)
-    return f"{ours} against {theirs} {shown}"
-
-
-def _in_one_unit(
-    candidate: float | None, baseline: float | None, unit: str
-) -> tuple[str, str, str]:
     largest = max(candidate or 0.0, baseline or 0.0)
     factor, shown = (1.0, "s") if unit == "s" and largest >= 1 else _SCALES.get(unit, (1.0, unit))
     ours, theirs = (
         numbers.NONE if value is None else numbers.number(factor * value)
         for value in (candidate, baseline)
     )
-    return ours, theirs, shown
+    return f"{ours} against {theirs} {shown}"
 
 
 def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
@@ -279,58 +257,41 @@ def cost_table(page: PageInput, legacy: str) -> Table | None:
     if costs is None or not costs.record:
         return None
     where = ", ".join(filter(None, (costs.machine.get("processor"), costs.machine_class)))
+    rows = []
+    for cost in costs.items.values():
+        found = _figure(cost)
+        note = _MEASURED.get(cost.criterion, "") if cost.ratio is not None else ""
+        if cost.ratio == 0:
+            note = "the candidate has none"
+        elif cost.criterion == "fit_time" and cost.n == 1:
+            note = "one fit each has a ratio but no interval; [measure] fits = 2 or more gives one"
+        row = (
+            TableCell(text=_TITLES[cost.criterion], note=note),
+            text(found.ratio or numbers.NONE),
+            text(found.interval or ("counted" if cost.exact else numbers.NONE)),
+            text(found.floor.removeprefix("noise ") or numbers.NONE),
+            text(_absolute(cost)),
+            text(f"{cost.n:,}"),
+            text(why_all(cost.reasons) or found.word),
+        )
+        rows.append(row)
     return Table(
         caption=f"What {page.verdict.candidate} costs against {page.label(legacy)}, "
         f"on {costs.dataset}",
         columns=columns(
-            "Cost",
-            "ratio",
-            "95 % interval",
-            "noise floor",
-            "absolute",
-            "pairs",
-            "standing",
+            *("Cost", "ratio", "95 % interval", "noise floor", "absolute", "pairs", "standing"),
             words=("absolute", "standing"),
         ),
-        rows=tuple(_row(cost) for cost in costs.items.values()),
+        rows=tuple(rows),
         note="Candidate over legacy, from paired turns in fresh processes; the noise floor is how "
         "far apart two identical processes of the legacy arm came out in the same session. "
         f"Machine: {where}; measured {costs.measured_at}.",
     )
 
 
-def _row(cost: Cost) -> tuple[TableCell, ...]:
-    found = _figure(cost)
-    standing = why_all(cost.reasons) or found.word
-    return (
-        TableCell(text=_TITLES[cost.criterion], note=_note(cost)),
-        text(found.ratio or numbers.NONE),
-        text(found.interval or ("counted" if cost.exact else numbers.NONE)),
-        text(found.floor.removeprefix("noise ") or numbers.NONE),
-        text(_absolute(cost)),
-        text(f"{cost.n:,}"),
-        text(standing),
-    )
-
-
 def costs(page: PageInput) -> Iterator[Section]:
     """The pair that decides in full, and every unit, unpaired."""
-    legacy = page.verdict.legacy
-    units = tuple(_of_units(page))
-    yield Section(
-        id="costs-detail",
-        title="Costs",
-        link="Costs",
-        items=(
-            cost_table(page, legacy) or Text(lead="In pairs", text=not_measured(page, legacy)),
-            Details(summary="Speed and memory of each unit, unpaired", blocks=units)
-            if units
-            else Text(text="No unit is stored, so nothing was timed."),
-        ),
-    )
-
-
-def _of_units(page: PageInput) -> Iterator[Block]:
+    legacy, units = page.verdict.legacy, []
     for name in page.dataset_names:
         seconds = _by_phase(
             page,
@@ -349,7 +310,18 @@ def _of_units(page: PageInput) -> Iterator[Block]:
             timed=False,
         )
         if tables := there(seconds, memory):
-            yield Group(blocks=tables, style="tables")
+            units.append(Group(blocks=tables, style="tables"))
+    yield Section(
+        id="costs-detail",
+        title="Costs",
+        link="Costs",
+        items=(
+            cost_table(page, legacy) or Text(lead="In pairs", text=not_measured(page, legacy)),
+            Details(summary="Speed and memory of each unit, unpaired", blocks=tuple(units))
+            if units
+            else Text(text="No unit is stored, so nothing was timed."),
+        ),
+    )
 
 
 PLACEMENTS = (

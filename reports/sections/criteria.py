@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.evidence.diagnostics import Diagnostics, SecondaryClaim
-from harness.judging.findings import GRAVEST, Finding
+from harness.judging.findings import GRAVEST
 from harness.stats.confidence_set import ConfidenceSet, Member
 from reports.page_input import PageInput
 from reports.section import (
@@ -45,18 +45,32 @@ _TEST_HEADS = (
 def criteria(page: PageInput) -> Table:
     """Every number of every criterion, a row per method."""
     heads = (
-        "Rule",
-        "limit",
-        "method",
-        "n",
-        "effect",
-        "one-sided bounds",
-        "two-sided interval",
-        "p within",
-        "p beyond",
-        "concludes",
+        *("Rule", "limit", "method", "n", "effect", "one-sided bounds", "two-sided interval"),
+        *("p within", "p beyond", "concludes"),
     )
-    rows = [row for finding in page.verdict.findings for row in _estimate_rows(finding)]
+    rows = []
+    for finding in page.verdict.findings:
+        limit = text(limit_text(finding))
+        named = f"{numbers.metric_name(finding.metric)} on {finding.dataset}"
+        name = TableCell(text=named, note=finding.role)
+        estimates = finding.comparison.estimates if finding.comparison else ()
+        if not estimates:
+            found = "" if finding.value is None else numbers.number(finding.value)
+            kind = "count" if finding.role == "limit" else "none"
+            told = (kind, "", found, "", "", "", "", numbers.finding_word(finding))
+            rows.append((name, limit, *map(text, told)))
+        for each in estimates:
+            told = (
+                _METHODS.get(each.method, each.method),
+                f"{each.n:,}",
+                numbers.found(finding, each.effect),
+                numbers.found_range(finding, each.lower, each.upper),
+                numbers.found_range(finding, each.low, each.high),
+                p_text(each.p_within),
+                p_text(each.p_beyond),
+                each.conclusion,
+            )
+            rows.append((name, limit, *map(text, told)))
     return Table(
         caption="All numbers of every rule, by every method",
         columns=columns(*heads, words=("limit", "method", "concludes")),
@@ -65,31 +79,6 @@ def criteria(page: PageInput) -> Table:
         "that it breaks it. The decision rests on the one-sided bounds. Independent: HAC t on the "
         "origins that do not overlap, shown and not decisive.",
     )
-
-
-def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
-    limit = text(limit_text(finding))
-    name = TableCell(
-        text=f"{numbers.metric_name(finding.metric)} on {finding.dataset}", note=finding.role
-    )
-    estimates = finding.comparison.estimates if finding.comparison else ()
-    if not estimates:
-        found = "" if finding.value is None else numbers.number(finding.value)
-        kind = "count" if finding.role == "limit" else "none"
-        told = (kind, "", found, "", "", "", "", numbers.finding_word(finding))
-        yield (name, limit, *map(text, told))
-    for each in estimates:
-        told = (
-            _METHODS.get(each.method, each.method),
-            f"{each.n:,}",
-            numbers.found(finding, each.effect),
-            numbers.found_range(finding, each.lower, each.upper),
-            numbers.found_range(finding, each.low, each.high),
-            p_text(each.p_within),
-            p_text(each.p_beyond),
-            each.conclusion,
-        )
-        yield (name, limit, *map(text, told))
 
 
 def p_text(value: float | None) -> str:

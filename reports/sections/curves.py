@@ -257,20 +257,17 @@ def training_views(
         }
         if curves:
             charts.append(_training_chart(page, arm, curves, name=f"{name}-train-{place}"))
-        else:
-            without.setdefault(_why_none(page, arm, dataset), []).append(arm.name)
+            continue
+        units = [page.units[key] for key in page.unit_keys(arm.name, dataset)]
+        why = "no unit is stored, so there is no curve to show"
+        if units:
+            why = "nothing was trained, so there is no curve"
+        if any(unit.fits for unit in units):
+            why = "fitted, but no curve was kept"
+        without.setdefault(why, []).append(arm.name)
     return tuple(charts), tuple(
         f"{numbers.listing(names)}: {why}." for why, names in without.items()
     )
-
-
-def _why_none(page: PageInput, arm: ArmFacts, dataset: str) -> str:
-    units = [page.units[key] for key in page.unit_keys(arm.name, dataset)]
-    if not units:
-        return "no unit is stored, so there is no curve to show"
-    if any(unit.fits for unit in units):
-        return "fitted, but no curve was kept"
-    return "nothing was trained, so there is no curve"
 
 
 def _training_chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: str) -> Chart:
@@ -283,6 +280,15 @@ def _training_chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: st
             one = {name: column[rows] for name, column in curve.items()}
             fits.append((key[2], int(origin), one))
     once = len(fits) == len(curves)
+    lowest = []
+    for seed, _, curve in fits[:8]:
+        losses = curve["validation_loss"]
+        told = "no finite validation loss"
+        if np.isfinite(losses).any():
+            best = int(np.nanargmin(losses))
+            least, epoch = numbers.number(float(losses[best])), curve["epoch"][best]
+            told = f"lowest validation loss {least} at epoch {epoch:g}"
+        lowest.append(f"seed {seed}: {told}")
     return Chart(
         title=page.label(arm.name),
         caption="Solid: validation loss; dotted: training loss; dot: lowest validation loss. "
@@ -293,21 +299,9 @@ def _training_chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: st
             [f"seed {seed}" if once else "" for seed, _, _ in fits],
             stroke=strokes(page)[arm.name],
             name=name,
-            alt=f"Training of {arm.name}, {numbers.plural(len(fits), 'fit')}. "
-            + "; ".join(_best_epoch(*fit) for fit in fits[:8]),
+            alt=f"Training of {arm.name}, {numbers.plural(len(fits), 'fit')}. " + "; ".join(lowest),
         ),
         table=_training_table(arm, fits),
-    )
-
-
-def _best_epoch(seed: int, _: int, curve: Mapping[str, Array]) -> str:
-    losses = curve["validation_loss"]
-    if not np.isfinite(losses).any():
-        return f"seed {seed}: no finite validation loss"
-    best = int(np.nanargmin(losses))
-    return (
-        f"seed {seed}: lowest validation loss {numbers.number(float(losses[best]))} at epoch "
-        f"{curve['epoch'][best]:g}"
     )
 
 
@@ -387,22 +381,16 @@ _KNOWN = WeakKeyDictionary()
 def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
     """All parts of a dataset; empty where the sides cannot be paired."""
     known = _KNOWN.setdefault(page, {})
-    if (dataset, legacy) not in known:
-        known[dataset, legacy] = _slice_effects(page, dataset, legacy)
-    return known[dataset, legacy]
-
-
-def _slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
+    if (dataset, legacy) in known:
+        return known[dataset, legacy]
     ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
     theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
-    if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):
-        return ()
-    whole = Slice(name="all", title="everything")
-    return tuple(
-        found
-        for part in (whole, *slices_of(ours[0].truth))
-        if (found := _effect(ours, theirs, part)) is not None
-    )
+    parts: tuple[Slice, ...] = ()
+    if ours and theirs and all(METRIC in unit.values for unit in (*ours, *theirs)):
+        parts = (Slice(name="all", title="everything"), *slices_of(ours[0].truth))
+    effects = (_effect(ours, theirs, part) for part in parts)
+    known[dataset, legacy] = tuple(each for each in effects if each is not None)
+    return known[dataset, legacy]
 
 
 def _effect(

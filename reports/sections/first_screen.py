@@ -411,7 +411,8 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
         return Heading(text="Undecided", level=2), Text(text="Every rule was decided.")
     rows: Any = (*step.get("likely", ()), *step.get("unlikely", ()))  # type: ignore[misc]  # rows
     later = {(dataset, metric, part): chance for dataset, metric, part, chance in rows}
-    heads = [f"now, {numbers.plural(_least_origins(verdict), 'origin')}"]
+    counts = [each.comparison.sample.independent_n for each in verdict.findings if each.comparison]
+    heads = [f"now, {numbers.plural(min(counts, default=0), 'origin')}"]
     heads += [f"next step, {step['then']:,}"] if later else []
     rules: dict[str, list[Open]] = {}
     for each in still:
@@ -443,11 +444,6 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
 def _chance(rule: Open, chance: float | None) -> str:
     """The chance that a rule is decided; what it needs where none is known."""
     return rule.needed if chance is None else numbers.percent(chance, digits=0)
-
-
-def _least_origins(verdict: Verdict) -> int:
-    counts = [each.comparison.sample.independent_n for each in verdict.findings if each.comparison]
-    return min(counts, default=0)
 
 
 def chance_of_all(verdict: Verdict) -> float | None:

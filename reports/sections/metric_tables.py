@@ -14,7 +14,7 @@ from harness.scoring.summary import MetricSummary
 from harness.window import Array
 from reports.charts import Line, coverage_chart, cut_note, histogram, line_chart, strokes
 from reports.page_input import ArmFacts, PageInput, window_of
-from reports.section import Chart, Column, Table, TableCell, columns, text, there
+from reports.section import Chart, Column, Table, TableCell, columns, text
 from reports.svg import Ink
 from reports.words import numbers
 
@@ -214,55 +214,44 @@ DECILES.flags.writeable = False
 
 def pit_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
     """A histogram of each side's probability integral transforms."""
-    sides: tuple[tuple[str, Ink], ...] = (
-        (page.verdict.legacy, "legacy"),
-        (page.verdict.candidate, "candidate"),
-    )
-    return there(
-        *(
-            _pit(page, arm, dataset, ink=ink, name=f"{name}-{place}")
-            for place, (arm, ink) in enumerate(sides)
+    inks: tuple[Ink, ...] = ("legacy", "candidate")
+    charts = []
+    for place, arm in enumerate((page.verdict.legacy, page.verdict.candidate)):
+        units = [unit for unit in page.scores_of(arm, dataset) if "pit" in unit.values]
+        values = [unit.values["pit"][np.isfinite(unit.values["pit"])] for unit in units]
+        if not sum(map(len, values)):
+            continue
+        counts, _ = np.histogram(np.concatenate(values), bins=BINS, range=(0, 1))
+        shares = 100 * counts / counts.sum()
+        count = len(non_overlapping(units[0].origin, reach_of(units[0])))
+        low, high = (100 * end for end in chance_range(1 / BINS, count))
+        said = ", ".join(f"{share:.0f}" for share in shares)
+        told = (
+            (f"{at / BINS:.1f} to {(at + 1) / BINS:.1f}", f"{share:.1f} %")
+            for at, share in enumerate(shares.tolist())
         )
-    )
-
-
-def _pit(page: PageInput, arm: str, dataset: str, *, ink: Ink, name: str) -> Chart | None:
-    units = [unit for unit in page.scores_of(arm, dataset) if "pit" in unit.values]
-    values = [unit.values["pit"][np.isfinite(unit.values["pit"])] for unit in units]
-    if not sum(map(len, values)):
-        return None
-    counts, _ = np.histogram(np.concatenate(values), bins=BINS, range=(0, 1))
-    shares = 100 * counts / counts.sum()
-    count = len(non_overlapping(units[0].origin, reach_of(units[0])))
-    low, high = (100 * end for end in chance_range(1 / BINS, count))
-    said = ", ".join(f"{share:.0f}" for share in shares)
-    rows = tuple(
-        (
-            text(f"{place / BINS:.1f} to {(place + 1) / BINS:.1f}"),
-            text(f"{share:.1f} %"),
-            text(f"{low:.1f} to {high:.1f} %"),
+        chance = f"{low:.1f} to {high:.1f} %"
+        chart = Chart(
+            title=f"PIT of {page.label(arm)}",
+            caption="Where outcomes lie in the forecast distribution: flat is honest, high ends "
+            "are too narrow, a hump is too wide, a slope is biased. Grey: 95 % of honest arms, one "
+            f"independent point per non-overlapping origin (n = {count})."
+            + (page.dagger if arm in page.repaired else ""),
+            svg=histogram(
+                shares,
+                (low, high),
+                ink=inks[place],
+                name=f"{name}-{place}",
+                alt=f"PIT of {arm} on {dataset}, per cent of outcomes in ten equal bins: {said}.",
+            ),
+            table=Table(
+                caption=f"PIT of {arm}",
+                columns=columns("Level", "outcomes", "by chance"),
+                rows=tuple(tuple(map(text, (*row, chance))) for row in told),
+            ),
         )
-        for place, share in enumerate(shares.tolist())
-    )
-    return Chart(
-        title=f"PIT of {page.label(arm)}",
-        caption="Where outcomes lie in the forecast distribution: flat is honest, high ends are "
-        "too narrow, a hump is too wide, a slope is biased. Grey: 95 % of honest arms, one "
-        f"independent point per non-overlapping origin (n = {count})."
-        + (page.dagger if arm in page.repaired else ""),
-        svg=histogram(
-            shares,
-            (low, high),
-            ink=ink,
-            name=name,
-            alt=f"PIT of {arm} on {dataset}, per cent of outcomes in ten equal bins: {said}.",
-        ),
-        table=Table(
-            caption=f"PIT of {arm}",
-            columns=columns("Level", "outcomes", "by chance"),
-            rows=rows,
-        ),
-    )
+        charts.append(chart)
+    return tuple(charts)
 
 
 def width_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:

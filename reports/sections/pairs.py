@@ -33,41 +33,35 @@ _REASONS_SHOWN = 40
 
 def pairs(page: PageInput) -> Iterator[Section]:
     """What was concluded on each pair, its criteria and its costs."""
-    found = (page.verdict, *page.beside.others)
-    yield Section(
-        id="pairs",
-        title=f"Every legacy arm against {page.verdict.candidate}",
-        link="Legacy arms",
-        items=tuple(
-            _pair(page, verdict, name=f"pair-{place}") for place, verdict in enumerate(found, 1)
-        ),
-    )
-
-
-def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
-    decides = verdict is page.verdict
     warning = (
         "A repaired build: no version of the original ever ran, so this is no comparison "
         "with anything that was ever in use."
     )
-    following = next_action(verdict.next_action, store=page.beside.store)
-    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), following]
-    lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
-    return Section(
-        id=name,
-        style="pair",
-        title=f"{verdict.outcome} against {page.label(verdict.legacy)}",
-        note="decides" if decides else "for the record, decides nothing",
-        outcome=verdict.outcome,
-        items=there(
-            Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
-            Text(text=headline(verdict)),
-            *(
-                (Details(summary="All reasons", blocks=(lines,)),)
-                if decides
-                else _in_short(page, verdict)
+    items = []
+    for place, verdict in enumerate((page.verdict, *page.beside.others), 1):
+        decides = verdict is page.verdict
+        following = next_action(verdict.next_action, store=page.beside.store)
+        said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), following]
+        lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
+        whole = (Details(summary="All reasons", blocks=(lines,)),)
+        pair = Section(
+            id=f"pair-{place}",
+            style="pair",
+            title=f"{verdict.outcome} against {page.label(verdict.legacy)}",
+            note="decides" if decides else "for the record, decides nothing",
+            outcome=verdict.outcome,
+            items=there(
+                Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
+                Text(text=headline(verdict)),
+                *(whole if decides else _in_short(page, verdict)),
             ),
-        ),
+        )
+        items.append(pair)
+    yield Section(
+        id="pairs",
+        title=f"Every legacy arm against {page.verdict.candidate}",
+        link="Legacy arms",
+        items=tuple(items),
     )
 
 
@@ -82,8 +76,14 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     still, arm = len(open_rules(verdict)), page.arm(verdict.legacy)
     options = {name: each for name, each in (arm.options if arm else {}).items() if name != "model"}
     run = f" Run with {numbers.plain(options)}." if options else ""
+    tried = ""
+    if verdict.self_test is not None:
+        parts = verdict.self_test.parts
+        bad = [f"; {e.code} failed: {say(e.found)}" for e in parts if e.state == "failed"]
+        count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
+        tried = f"Self-test: {count}{''.join(bad)}."
     yield Text(
-        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)}{run}",
+        text=f"Weakest slice: {worst}. Undecided rules: {still}. {tried}{run}",
         style="note",
     )
     scorecard = build_scorecard(verdict)
@@ -93,19 +93,6 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
         summary="Its rules and costs",
         blocks=(*((scorecard,) if scorecard.groups else ()), costs or unmeasured),
     )
-
-
-def _self_test(verdict: Verdict) -> str:
-    """How the gate judged itself on this pair; '' where it did not."""
-    if verdict.self_test is None:
-        return ""
-    bad = [
-        f"{part.code} failed: {say(part.found)}"
-        for part in verdict.self_test.parts
-        if part.state == "failed"
-    ]
-    count = f"Self-test: {verdict.self_test.passed} of {len(verdict.self_test.parts)} parts passed"
-    return "; ".join([count, *bad]) + "."
 
 
 def family(page: PageInput) -> Iterator[Section]:

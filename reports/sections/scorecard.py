@@ -157,7 +157,15 @@ class _Axis:
 
 def build_scorecard(verdict: Verdict) -> Scorecard:
     """Put every finding on the common axis, grouped by dataset in the order judged."""
-    axis = _axis(verdict)
+    ends = [-_LEAST / 2, _LEAST / 2]  # room for effects, bounds and limits, up to a whole loss
+    for finding in verdict.findings:
+        ends += [end for end in finding.bounds if end is not None]
+        ends += _limits(finding)
+        ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
+    known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
+    axis = _Axis(
+        low=math.floor(min(known) / _FINE) * _FINE, high=math.ceil(max(known) / _FINE) * _FINE
+    )
     groups: dict[str, list[ScoreRow]] = {}
     for finding in verdict.findings:
         groups.setdefault(finding.dataset, []).append(_row(finding, axis))
@@ -170,19 +178,6 @@ def build_scorecard(verdict: Verdict) -> Scorecard:
         groups=tuple((name, tuple(rows)) for name, rows in groups.items()),
         ticks=tuple(ticks),
         zero=axis.at(0.0),
-    )
-
-
-def _axis(verdict: Verdict) -> _Axis:
-    """An axis with room for effects, bounds and limits, up to a whole loss."""
-    ends = [-_LEAST / 2, _LEAST / 2]
-    for finding in verdict.findings:
-        ends += [end for end in finding.bounds if end is not None]
-        ends += _limits(finding)
-        ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
-    known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
-    return _Axis(
-        low=math.floor(min(known) / _FINE) * _FINE, high=math.ceil(max(known) / _FINE) * _FINE
     )
 
 
@@ -225,13 +220,18 @@ def _row(finding: Finding, axis: _Axis) -> ScoreRow:
     every = axis.bar(*cost)
     if compared and compared.estimates:
         every = axis.bar(*(_finite(end) for end in (low, high)))
+    interval = ""
+    if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
+        interval = f"{numbers.ratio(finding.low)} to {numbers.ratio(finding.high)} x"
+    elif compared is not None and compared.estimates:
+        interval = numbers.found_range(finding, low, high)
     return ScoreRow(
         dataset=finding.dataset,
         label=numbers.metric_name(finding.metric),
         role=finding.role,
         note=", ".join(filter(None, (finding.role, finding.part, "waived" * finding.waived))),
         effect=effect_text(finding),
-        interval=_interval(finding, low, high),
+        interval=interval,
         limit=limit_text(finding),
         outcome=finding.outcome,
         word=numbers.finding_word(finding),
@@ -258,14 +258,6 @@ def effect_text(finding: Finding) -> str:
     )
     said = numbers.found(finding, finding.value)
     return f"{said}, failures counted" if counted else said
-
-
-def _interval(finding: Finding, low: float | None, high: float | None) -> str:
-    if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
-        return f"{numbers.ratio(finding.low)} to {numbers.ratio(finding.high)} x"
-    if finding.comparison is None or not finding.comparison.estimates:
-        return ""
-    return numbers.found_range(finding, low, high)
 
 
 def is_count(finding: Finding) -> bool:

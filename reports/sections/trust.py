@@ -32,46 +32,39 @@ _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "
 
 def strip(page: PageInput) -> list[Basis]:
     """Say in a few words each what the verdict rests on."""
+    seen, tested = page.verdict.validity, page.verdict.self_test
+    same = seen.pairing == "holds"
+    windows = "one set of origins and actuals" if same else "not shown to be the same windows"
+    noted = "" if any(unit.failures for unit in seen.units) else ", none failed"
+    cells = f"{seen.present} of {seen.declared} cells{noted}{completeness_noted(seen)}"
+    judged: Mark = "note"
+    gate = f"not run: {page.beside.command('gate')}"
+    if tested is not None:
+        bad = [part.code for part in tested.parts if part.state == "failed"]
+        failed = f"; failed: {', '.join(bad)}" if bad else ""
+        gate = f"{tested.passed} of {len(tested.parts)} parts passed{failed}"
+        judged = tested.mark
     return [
-        _same_windows(page),
-        _complete(page),
-        _blind(page),
-        _uncontaminated(page),
+        Basis(label="Same windows", mark=seen.pairing, text=windows),
+        Basis(label="Completeness", mark=seen.completeness, text=cells),
+        *_known_before(page),
         _above_reference(page),
-        _gate(page),
+        Basis(label="Gate self-test", mark=judged, text=gate),
         _new_evidence(page),
     ]
 
 
-def _same_windows(page: PageInput) -> Basis:
-    mark = page.verdict.validity.pairing
-    same = mark == "holds"
-    text = "one set of origins and actuals" if same else "not shown to be the same windows"
-    return Basis(label="Same windows", mark=mark, text=text)
-
-
-def _complete(page: PageInput) -> Basis:
+def _known_before(page: PageInput) -> Iterator[Basis]:
+    """What the arms may know of the judged span: by looking ahead, or from their pretraining."""
     seen = page.verdict.validity
-    failed = any(unit.failures for unit in seen.units)
-    noted = ("" if failed else ", none failed") + completeness_noted(seen)
-    text = f"{seen.present} of {seen.declared} cells{noted}"
-    return Basis(label="Completeness", mark=seen.completeness, text=text)
-
-
-def _blind(page: PageInput) -> Basis:
-    found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
     text = "no later session used"
-    if mark == "broken":
-        arms = numbers.listing(each.arm for each in found if each.state == "failed")
+    if seen.future_blindness == "broken":
+        arms = numbers.listing(each.arm for each in seen.blindness if each.state == "failed")
         text = f"{arms} reads past its origin"
-    elif mark == "note":
-        untested = [each.arm for each in found if each.state == "not tested"]
+    elif seen.future_blindness == "note":
+        untested = [each.arm for each in seen.blindness if each.state == "not tested"]
         text = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
-    return Basis(label="Look-ahead test", mark=mark, text=text)
-
-
-def _uncontaminated(page: PageInput) -> Basis:
-    seen = page.verdict.validity
+    yield Basis(label="Look-ahead test", mark=seen.future_blindness, text=text)
     text = "nothing of this span"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
@@ -79,7 +72,7 @@ def _uncontaminated(page: PageInput) -> Basis:
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
             text = f"up to {most} of origins may be in its pretraining data, by its card"
-    return Basis(label="Pretraining data", mark=seen.uncontaminated, text=text)
+    yield Basis(label="Pretraining data", mark=seen.uncontaminated, text=text)
 
 
 def _above_reference(page: PageInput) -> Basis:
@@ -97,17 +90,6 @@ def _above_reference(page: PageInput) -> Basis:
     if behind and all(beaten):  # or the mark would not fit the words
         text += f"; legacy's is not above 0 on {numbers.listing(behind)}"
     return Basis(label="Against random walk", mark=seen.above_reference(), text=text)
-
-
-def _gate(page: PageInput) -> Basis:
-    found = page.verdict.self_test
-    if found is None:
-        text = f"not run: {page.beside.command('gate')}"
-        return Basis(label="Gate self-test", mark="note", text=text)
-    count = f"{found.passed} of {len(found.parts)} parts passed"
-    bad = [part.code for part in found.parts if part.state == "failed"]
-    failed = f"; failed: {', '.join(bad)}" if bad else ""
-    return Basis(label="Gate self-test", mark=found.mark, text=f"{count}{failed}")
 
 
 def _new_evidence(page: PageInput) -> Basis:
@@ -129,28 +111,41 @@ def _new_evidence(page: PageInput) -> Basis:
 def at_length(page: PageInput) -> list[Basis]:
     """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
-        _completeness(page),
-        _pairing(page),
-        _failures(page),
+        *_windows(page),
         _blindness(page),
         *_distribution(page),
         *_random_walk(page),
         *_crossings(page),
         *_origins(page),
-        *_refits(page),
-        *_repeats(page),
-        *_maintenance(page),
+        *_plan(page),
     ]
 
 
-def _completeness(page: PageInput) -> Basis:
+def _windows(page: PageInput) -> Iterator[Basis]:
+    """Whether all cells are there, on the same windows for every arm, and which windows failed."""
     seen = page.verdict.validity
     text = f"{seen.present} of {seen.declared} declared cells have scores"
     if seen.missing:
         text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
     text += completeness_noted(seen)
-    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
+    yield Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
+    text = f"Same origins and same actuals for every arm on {numbers.listing(seen.truth_digests)}."
+    if seen.pairing != "holds":
+        torn = [name for name, digest in seen.truth_digests.items() if not digest]
+        where = f" on {numbers.listing(torn)}" if torn else ""
+        text = f"It is not shown that all arms were judged on the same windows{where}."
+    yield Basis(label="Same windows", mark=seen.pairing, text=text)
+    windows = numbers.plural(sum(unit.windows for unit in seen.units), "window")
+    failed: dict[str, int] = {}
+    for unit in seen.units:
+        if unit.failures:
+            failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
+    text = f"None of {windows} (all arms and seeds) failed."
+    if failed:
+        by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
+        text = f"{sum(failed.values())} of {windows} failed: {by_arm}."
+    yield Basis(label="Failures", mark=seen.failures, text=text)
 
 
 def completeness_noted(seen: Validity) -> str:
@@ -161,30 +156,6 @@ def completeness_noted(seen: Validity) -> str:
     alone = ", one seed only" if seen.doubted(FactCode.ONE_SEED) else ""
     picked = ", hand-picked seeds" if seen.doubted(FactCode.HAND_PICKED_SEEDS) else ""
     return lost + alone + picked
-
-
-def _pairing(page: PageInput) -> Basis:
-    seen = page.verdict.validity
-    text = f"Same origins and same actuals for every arm on {numbers.listing(seen.truth_digests)}."
-    if seen.pairing != "holds":
-        torn = [name for name, digest in seen.truth_digests.items() if not digest]
-        where = f" on {numbers.listing(torn)}" if torn else ""
-        text = f"It is not shown that all arms were judged on the same windows{where}."
-    return Basis(label="Same windows", mark=seen.pairing, text=text)
-
-
-def _failures(page: PageInput) -> Basis:
-    seen = page.verdict.validity
-    windows = sum(unit.windows for unit in seen.units)
-    failed: dict[str, int] = {}
-    for unit in seen.units:
-        if unit.failures:
-            failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
-    text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
-    if failed:
-        by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
-        text = f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}."
-    return Basis(label="Failures", mark=seen.failures, text=text)
 
 
 def _blindness(page: PageInput) -> Basis:
@@ -267,36 +238,26 @@ def _origins(page: PageInput) -> Iterator[Basis]:
     )
 
 
-def _refits(page: PageInput) -> Iterator[Basis]:
-    said = {None: "once, before the first origin", 1: "at each origin"}
-    texts = dict.fromkeys(
-        said.get(facts.refit, f"again every {facts.refit} origins")
-        for facts in page.datasets.values()
-    )
-    if texts:
+def _plan(page: PageInput) -> Iterator[Basis]:
+    """When arms were fitted, what became of repeated prices, and under which installations."""
+    datasets, plan = page.datasets.values(), page.verdict.plan
+    if datasets:
+        said = {None: "once, before the first origin", 1: "at each origin"}
+        texts = dict.fromkeys(
+            said.get(facts.refit, f"again every {facts.refit} origins") for facts in datasets
+        )
         text = f"Arms that learn are fitted {'; '.join(texts)}."
         yield Basis(label="Refits", mark="holds", text=text)
-
-
-def _repeats(page: PageInput) -> Iterator[Basis]:
-    if not page.datasets:
-        return
-    texts = [
-        f"{facts.id}: {numbers.percent(facts.repeats)} of sessions repeat the price before them, "
-        f"{'dropped' if facts.skip_repeats else 'kept'}"
-        for facts in page.datasets.values()
-    ]
-    many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in page.datasets.values())
-    yield Basis(
-        label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
-    )
-
-
-def _maintenance(page: PageInput) -> Iterator[Basis]:
-    """That other installations went on with stored forecasts, and whether theirs are equal."""
-    plan = page.verdict.plan
+        repeats = [
+            f"{facts.id}: {numbers.percent(facts.repeats)} of sessions repeat the price before "
+            f"them, {'dropped' if facts.skip_repeats else 'kept'}"
+            for facts in datasets
+        ]
+        many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in datasets)
+        mark: Mark = "note" if many else "holds"
+        yield Basis(label="Repeated prices", mark=mark, text=f"{'; '.join(repeats)}.")
     for event in plan.maintenance if plan else ():
-        mark: Mark = "holds" if event.values["equal"] else "note"
+        mark = "holds" if event.values["equal"] else "note"  # whether its forecasts are the same
         yield Basis(label="Installation", mark=mark, text=say(event))
 
 
@@ -328,13 +289,24 @@ def power(page: PageInput) -> Iterator[Section]:
         f"if {numbers.percent(effect, digits=0, signed=True)}" if effect else "if equal"
         for effect, _ in effects
     ]
+    shown = [_chances(row, len(heads)) for row in rows]
+    if together := chances_of_all(rows):  # the least and the most that chance can be
+        both = [
+            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
+            for _, low, high in together
+        ]
+        known = [row.chance for row in rows if row.role == "guardrail" and row.chance is not None]
+        least = numbers.at_most(min(known)) if known else ""
+        shown.append(
+            (text("all guardrails together"), text(""), *both, *map(text, (least, "", "")))
+        )
     table = Table(
         caption="Chance of a decision, by the true effect",
         columns=columns(
             *("Rule", "limit", *heads, "if as found", "shown today", "more origins"),
             words=("more origins",),
         ),
-        rows=(*(_chances(row, len(heads)) for row in rows), *_together(page)),
+        rows=tuple(shown),
         note=f"{_COVERED} {_shared(page)}".strip(),
     )
     decided = sum(row.decided for row in rows)
@@ -368,20 +340,6 @@ def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
         text(numbers.effect(row.unit, row.settled_at)),
         text(needed),
     )
-
-
-def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
-    """The least and the most the chance of all guardrails together can be."""
-    found = chances_of_all(page.verdict.power)
-    if found:
-        both = [
-            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
-            for _, low, high in found
-        ]
-        chances = [row.chance for row in page.verdict.power if row.role == "guardrail"]
-        known = [chance for chance in chances if chance is not None]
-        least = numbers.at_most(min(known)) if known else ""
-        yield (text("all guardrails together"), text(""), *both, *map(text, (least, "", "")))
 
 
 def _shared(page: PageInput) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.judging.fact import Fact, FactCode
+from harness.judging.fact import FactCode
 from harness.judging.verdict import Verdict
 from reports.words.facts import filled, say
 from reports.words.numbers import listing
@@ -33,22 +33,18 @@ def cautions(verdict: Verdict) -> list[Caution]:
     told.sort(key=lambda each: grave.get(each.code, len(grave)))
     found: dict[str, Caution] = {}
     for each in (*beside.first, *beside.holds, *told):
-        said = say(_first_losses(each))
+        rows = each.values.get("rows")
+        values = dict(each.values)
+        if isinstance(rows, tuple):  # the first loss of each dataset; the others are reasons
+            listed = [row for row in rows if isinstance(row, tuple)]
+            first = {row[0]: row for row in reversed(listed)}
+            values["rows"] = tuple(row for row in listed if first[row[0]] is row)
+        said = say(replace(each, values=values))
         said = said if said.endswith((".", "!", "?")) else f"{said}."
         phrase = _BRIEFS.get(each.code)
         brief = said if phrase is None else filled(phrase, each.values)
         found[said] = Caution(code=each.code, said=said, brief=brief)
     return list(found.values())
-
-
-def _first_losses(found: Fact) -> Fact:
-    """With the first loss of each dataset; the others stand among the reasons."""
-    rows = found.values.get("rows")
-    if not isinstance(rows, tuple):
-        return found
-    first = {row[0]: row for row in reversed(rows) if isinstance(row, tuple)}
-    kept = tuple(row for row in rows if isinstance(row, tuple) and first[row[0]] is row)
-    return replace(found, values={**found.values, "rows": kept})
 
 
 _GRAVE = (

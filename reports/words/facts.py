@@ -88,24 +88,18 @@ def place_of(dataset: str, metric: str, part: str) -> str:
     return f"{dataset} {named}" + (f" ({part})" if part else "")
 
 
+def places_of(rules: Sequence[Sequence[str]]) -> str:
+    """What some rules were judged on: the first three, and how many more there are."""
+    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
+    return ", ".join(place_of(*rule) for rule in rules[:3]) + more
+
+
 def _where(v: Values) -> str:
     return place_of(v["dataset"], v["metric"], v["part"])
 
 
 def _cell(v: Values) -> str:
     return f"{v['arm']} on {v['dataset']}, seed {v['seed']}"
-
-
-def _rules(v: Values) -> str:
-    shown = [place_of(*rule) for rule in v["rules"][:3]]
-    more = f" and {len(v['rules']) - 3} more" if len(v["rules"]) > 3 else ""
-    return ", ".join(shown) + more
-
-
-def _cells_missing(v: Values) -> str:
-    names = [_cell({"arm": a, "dataset": d, "seed": s}) for a, d, s in v["cells"]]
-    shown = "; ".join(names[:3]) + ("; ..." if len(names) > 3 else "")
-    return f"{len(names)} of {v['declared']} declared cells have no scores: {shown}."
 
 
 def _failures(v: Values) -> str:
@@ -217,16 +211,6 @@ def _covered(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join(said)
 
 
-def _all_hold(v: Values) -> str:
-    gain = " and a gain is shown" if v["gain"] else ""
-    if v["waived"]:
-        noun = "finding" if v["waived"] == 1 else "findings"
-        held = f"all is shown to hold{gain}, but for {v['waived']} waived {noun}"
-    else:
-        held = f"all {v['guardrails']} guardrails are shown to hold{gain}"
-    return f"{v['candidate']} may replace {v['legacy']}: {held}."
-
-
 def _gap(v: Values) -> str:
     """What the other reading of samples would change."""
     other = v["gap"] if v["drawn"] else 1 / (1 + v["gap"]) - 1
@@ -285,7 +269,12 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NOTHING_COMPARED: "Nothing was compared.",
     FactCode.GRID_EMPTY: "The declared grid is empty: nothing was compared.",
     FactCode.GRID_WITHOUT_ARM: "The declared grid has no {arm} on {dataset}.",
-    FactCode.CELLS_MISSING: _cells_missing,
+    FactCode.CELLS_MISSING: lambda v: (
+        f"{len(v['cells'])} of {v['declared']} declared cells have no scores: "
+        + "; ".join(_cell({"arm": a, "dataset": d, "seed": s}) for a, d, s in v["cells"][:3])
+        + ("; ..." if len(v["cells"]) > 3 else "")
+        + "."
+    ),
     FactCode.CELL_TWICE: "{_cell} has scores {times} times.",
     FactCode.CELL_NOT_DECLARED: "{_cell} has scores but was not declared.",
     FactCode.EVIDENCE_NOT_THERE: (
@@ -476,7 +465,14 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NO_GAIN_YET: (
         "{candidate} keeps every guardrail, but no gain over {legacy} is shown yet."
     ),
-    FactCode.ALL_HOLD: _all_hold,
+    FactCode.ALL_HOLD: lambda v: (
+        f"{v['candidate']} may replace {v['legacy']}: all "
+        + ("is" if v["waived"] else f"{v['guardrails']} guardrails are")
+        + " shown to hold"
+        + (" and a gain is shown" if v["gain"] else "")
+        + (f", but for {plural(v['waived'], 'waived finding')}" if v["waived"] else "")
+        + "."
+    ),
     FactCode.FIRST_VERDICT: lambda v: (
         f"the first verdict{f' of attempt {n}' if (n := v['attempt']) > 1 else ''}: {v['outcome']}"
     ),
@@ -596,7 +592,7 @@ _RESTING: Mapping[FactCode, Phrase] = {
 _NAMES: Mapping[int | str, Callable[[Values], str]] = {
     "_where": _where,
     "_cell": _cell,
-    "_rules": _rules,
+    "_rules": lambda v: places_of(v["rules"]),
     "_changes": _changes,
 }
 _WAYS: Mapping[str, Callable[[Any], str]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
-from reports.words.facts import filled, place_of, say
+from reports.words.facts import filled, place_of, places_of, say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
 from reports.words.reason_words import Phrase, Values
 
@@ -99,15 +99,6 @@ def _otherwise(v: Values) -> str:
     return f" {then} keep {v['legacy']}{ended}{instead}.{measure}"
 
 
-def _larger(v: Values) -> str:
-    limits = "tighter limits" if v["tighter"] else "limits of its own"
-    return (
-        f"Keep {v['legacy']} for now and run `abharness compare {v['larger']}{v['store']}`: "
-        f"{v['then']:,} independent origins in place of {v['now']:,}, {v['seeds']} seeds, "
-        f"{limits}; {_attempt(v)}.{_likely(v)}{_otherwise(v)}"
-    )
-
-
 def _raise(v: Values) -> str:
     names = [f"plan.{name}.origins={count}" for name, count in v["origins"]]
     if v["every"] and len({count for _, count in v["origins"]}) == 1:
@@ -129,23 +120,6 @@ def _attempt(v: Values) -> str:
     )
 
 
-def _wait(v: Values) -> str:
-    rest = f"; {v['rest']} more would stay open" if v["rest"] else ""
-    return (
-        f"Keep {v['legacy']} and let `abharness nightly {v['experiment']}{v['store']}` run each "
-        f"night: {v['more']:,} more independent origins, there by {v['until']}, would decide "
-        f"{_places(v['rules'])}{rest}."
-    )
-
-
-def _next_look(v: Values) -> str:
-    return (
-        f"Keep {v['legacy']} and let `abharness nightly {v['experiment']}{v['store']}` run each "
-        f"night: it looks again at each further independent origin, {v['now']:,} now, and ends "
-        f"with {v['most']:,}."
-    )
-
-
 def _keep_undecided(v: Values) -> str:
     why = "no run is likely to decide an open rule"
     if v["silent"]:
@@ -163,27 +137,16 @@ def _keep_undecided(v: Values) -> str:
     return f"Keep {v['legacy']}: {why}. {on}."
 
 
-def _keep(v: Values) -> str:
-    return (
-        f"Keep {v['legacy']}. A {v['candidate']} that mends {_places(v['rules'])} is another arm: "
-        f"add it to the experiment and run `abharness compare {v['experiment']} --candidate-arm "
-        f"NAME{v['store']}`."
-    )
-
-
-def _places(rules: Sequence[Sequence[str]]) -> str:
-    """What some rules were judged on, the first of them."""
-    more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
-    return ", ".join(place_of(*rule) for rule in rules[:_SHOWN]) + more
-
-
 _STEPS: Mapping[FactCode, Phrase] = {
     FactCode.REPLACE: (
         "Replace {legacy} by {candidate} in stages that can be rolled back: write a rollout.toml "
         "and run `abharness rollout status rollout.toml{store}`; `abharness nightly "
         "{experiment}{store}` keeps comparing them."
     ),
-    FactCode.KEEP: _keep,
+    FactCode.KEEP: (
+        "Keep {legacy}. A {candidate} that mends {_rules} is another arm: add it to the experiment "
+        "and run `abharness compare {experiment} --candidate-arm NAME{store}`."
+    ),
     FactCode.FILL: (
         "Mend what kept the missing cells from running, then run `abharness compare "
         "{experiment}{store}`: it runs only those, and judges again."
@@ -205,10 +168,22 @@ _STEPS: Mapping[FactCode, Phrase] = {
         "Keep {legacy}: it is not shown with the {origins} non-overlapping origins that were "
         "planned. To go on asking needs another registration."
     ),
-    FactCode.LARGER_PLAN: _larger,
+    FactCode.LARGER_PLAN: lambda v: (
+        f"Keep {v['legacy']} for now and run `abharness compare {v['larger']}{v['store']}`: "
+        f"{v['then']:,} independent origins in place of {v['now']:,}, {v['seeds']} seeds, "
+        f"{'tighter limits' if v['tighter'] else 'limits of its own'}; "
+        f"{_attempt(v)}.{_likely(v)}{_otherwise(v)}"
+    ),
     FactCode.RAISE_ORIGINS: _raise,
-    FactCode.NEXT_LOOK: _next_look,
-    FactCode.WAIT_FOR_ORIGINS: _wait,
+    FactCode.NEXT_LOOK: (
+        "Keep {legacy} and let `abharness nightly {experiment}{store}` run each night: it looks "
+        "again at each further independent origin, {now:,} now, and ends with {most:,}."
+    ),
+    FactCode.WAIT_FOR_ORIGINS: lambda v: (
+        f"Keep {v['legacy']} and let `abharness nightly {v['experiment']}{v['store']}` run each "
+        f"night: {v['more']:,} more independent origins, there by {v['until']}, would decide "
+        f"{places_of(v['rules'])}" + (f"; {v['rest']} more would stay open." if v["rest"] else ".")
+    ),
     FactCode.KEEP_UNDECIDED: _keep_undecided,
 }
 

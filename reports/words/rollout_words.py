@@ -11,14 +11,6 @@ from harness.rollout.planted import StagePath
 from harness.rollout.settings import Settings, Stage
 from harness.rollout.stages import Move, Refusal
 
-
-def _not_shown(v: Mapping[str, Any]) -> str:
-    if "margin" not in v:
-        return f"the verdict is {v['verdict']}, and the next stage needs PROMOTE"
-    shown = f"{100 * v['shown']:.1f} %" if "shown" in v else "nothing"
-    return f"{v['finding']}: the stage's margin is {100 * v['margin']:g} %, shown is {shown}"
-
-
 _REFUSED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "held": lambda v: f"held by {v['owner']} since {v['since']}: {v['why']}",
     "last stage": lambda v: f"'{v['stage']}' is the last stage",
@@ -26,7 +18,12 @@ _REFUSED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "stale": lambda v: f"the verdict is stale: {v['why']}",
     "invalid": lambda v: f"the verdict {v['verdict']} is INVALID",
     "reject": lambda v: f"the verdict {v['verdict']} is REJECT",
-    "not shown": _not_shown,
+    "not shown": lambda v: (
+        f"{v['finding']}: the stage's margin is {100 * v['margin']:g} %, shown is "
+        + (f"{100 * v['shown']:.1f} %" if "shown" in v else "nothing")
+        if "margin" in v
+        else f"the verdict is {v['verdict']}, and the next stage needs PROMOTE"
+    ),
     "no new origin": lambda v: (
         f"no independent origin has come since the stage began on {v['since']}"
     ),

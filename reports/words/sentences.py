@@ -114,7 +114,10 @@ def _loss(found: Comparison, role: RuleRole) -> str:
         None if low is None else bound_in_sentence(lower_end(found.question.estimand.metric, low)),
         None if high is None else bound_in_sentence(high),
     )
-    said = f"the loss of {found.candidate} is {_change(found)} {found.legacy}'s{ends}"
+    size = in_sentence(abs(found.effect.value))
+    change = f"{size} {'lower' if found.effect.value < 0 else 'higher'} than"
+    change = "the same as" if abs(found.effect.value) < 5e-5 else change
+    said = f"the loss of {found.candidate} is {change} {found.legacy}'s{ends}"
     return f"{penalty}{said}, {bound}"
 
 
@@ -130,14 +133,6 @@ def _wins(found: Comparison, role: RuleRole) -> str:
     ends = _bounds(*(None if end is None else _share(0.5 - end) for end in (upper, lower)))
     won = in_sentence(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
-
-
-def _change(found: Comparison) -> str:
-    assert found.effect.value is not None
-    if abs(found.effect.value) < 5e-5:
-        return "the same as"
-    size = in_sentence(abs(found.effect.value))
-    return f"{size} {'lower' if found.effect.value < 0 else 'higher'} than"
 
 
 def _bounds(low: str | None, high: str | None) -> str:

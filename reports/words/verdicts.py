@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.experiments.waivers import WaiverState
 from harness.judging.conclusion import SelfTestPart
-from harness.judging.declared import OriginPlan, PlanRecord
-from harness.judging.fact import Fact, FactCode
+from harness.judging.declared import PlanRecord
+from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
 from reports.words import numbers
@@ -27,18 +27,18 @@ def problems(verdict: Verdict) -> list[str]:
 
 def reasons(verdict: Verdict) -> list[str]:
     """What led to the outcome, a sentence each, the weightiest first."""
-    return [_reason(each, verdict) for each in verdict.reasons]
-
-
-def _reason(found: Fact, verdict: Verdict) -> str:
-    if found.code is FactCode.FINDING:
-        wanted = found.values["id"]
-        return sentence_of(next(each for each in verdict.findings if each.id == wanted))
-    if found.code is FactCode.WAIVER:
-        place = found.values["place"]
-        assert isinstance(place, int)
-        return waiver(verdict.waivers[place])
-    return say(found)
+    said = []
+    for found in verdict.reasons:
+        if found.code is FactCode.FINDING:
+            wanted = found.values["id"]
+            said.append(sentence_of(next(each for each in verdict.findings if each.id == wanted)))
+        elif found.code is FactCode.WAIVER:
+            place = found.values["place"]
+            assert isinstance(place, int)
+            said.append(waiver(verdict.waivers[place]))
+        else:
+            said.append(say(found))
+    return said
 
 
 def waiver(state: WaiverState) -> str:
@@ -100,7 +100,12 @@ def plan(record: PlanRecord | None) -> dict[str, str]:
         return {}
     found = {"experiment": record.experiment, "seeds": ", ".join(map(str, record.seeds))}
     for each in record.datasets:
-        found[f"{each.dataset} origins"] = _origins(each)
+        gap = f" after a gap of {each.gap}" if each.gap else ""
+        known = f" ({each.prospective} prospective)" if each.prospective else ""
+        found[f"{each.dataset} origins"] = (
+            f"{each.origins}{known} from {each.first} to {each.last}, every {each.stride} "
+            f"sessions, {each.horizon} steps each{gap}"
+        )
         found[f"{each.dataset} refit"] = (
             "once, at the first origin"
             if each.fits == 1
@@ -109,15 +114,6 @@ def plan(record: PlanRecord | None) -> dict[str, str]:
         if each.skipped is not None:
             found[f"{each.dataset} skip_repeats"] = f"{each.skipped} repeated sessions left out"
     return found
-
-
-def _origins(each: OriginPlan) -> str:
-    gap = f" after a gap of {each.gap}" if each.gap else ""
-    known = f" ({each.prospective} prospective)" if each.prospective else ""
-    return (
-        f"{each.origins}{known} from {each.first} to {each.last}, every {each.stride} sessions, "
-        f"{each.horizon} steps each{gap}"
-    )
 
 
 _SMALL = 0.005

@@ -24,7 +24,7 @@ from harness.checks.arm_subject import (
 from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate
 from harness.checks.predicates.construction import generator_states
 from harness.forecast import Forecast
-from harness.window import Context, Contexts, Series
+from harness.window import Contexts, Series
 
 SHARE = "of the price"
 BATCH = 16
@@ -97,12 +97,15 @@ def blind_to_future(subject: ArmSubject) -> Measured:
     early = subject.first_origin(arm)
     before = _forecast(subject, arm, early)
     if not before.finite.all():
-        batch = _answer(arm, subject.contexts(arm, early, *_later(subject, early)))
-        if batch.finite.all():
+        among = _answer(arm, subject.contexts(arm, early, *_later(subject, early)))
+        if among.finite.all():
             return Measured(value=math.inf, said="it answers beside later contexts, and not alone")
     if gap_of(before, _forecast(subject, arm, early)) > SAME:
         raise NotApplicableError("it answers the same question differently each time")
-    beside, told = _beside_later(subject, arm, early)
+    batch = subject.contexts(arm, early, *_later(subject, early))
+    later = batch.dates > batch.dates[0, -1]
+    beside = _row(_answer(arm, batch), 0)
+    told = gap_of(beside, _row(_answer(arm, _with_others(batch, later)), 0))
     if _draws(subject, arm, early):
         if told > SAME and _beside_earlier(subject, arm, early) > SAME:
             raise NotApplicableError("its batch mates decide what it draws, later ones or not")
@@ -111,14 +114,6 @@ def blind_to_future(subject: ArmSubject) -> Measured:
     after = gap_of(before, _forecast(subject, arm, early))
     said = f"beside later contexts the forecast is {told:.2g} away, after them {after:.2g}"
     return Measured(value=max(told, after), said=said)
-
-
-def _beside_later(subject: ArmSubject, arm: Arm, early: int) -> tuple[Forecast, float]:
-    """The early origin's forecast beside late ones; how far other values in those move it."""
-    batch = subject.contexts(arm, early, *_later(subject, early))
-    later = batch.dates > batch.dates[0, -1]
-    found = _row(_answer(arm, batch), 0)
-    return found, gap_of(found, _row(_answer(arm, _with_others(batch, later)), 0))
 
 
 def _later(subject: ArmSubject, early: int) -> list[int]:
@@ -205,11 +200,10 @@ def flags_stay(subject: ArmSubject) -> Measured:
     if not parts:
         raise NotApplicableError("no torch module is found among its attributes")
     original, changed = [part.training for part in parts], list[str]()
+    whole = subject.series(arm)
+    nothing = dataclasses.replace(whole, target=np.full(len(whole), np.nan))
     for mode in ("train", "eval"):
-        for name, series in (
-            ("a forecast", subject.series(arm)),
-            ("one on NaN", _nothing(subject, arm)),
-        ):
+        for name, series in (("a forecast", whole), ("one on NaN", nothing)):
             _set(parts, [mode == "train"] * len(parts))
             ask = partial(_forecast, subject, arm, at, series=series)
             attempt(ask) if "NaN" in name else ask()  # NaN may be refused
@@ -225,29 +219,20 @@ def _set(parts: list[Any], training: list[bool]) -> None:
         part.training = flag
 
 
-def _nothing(subject: ArmSubject, arm: Arm) -> Series:
-    series = subject.series(arm)
-    return dataclasses.replace(series, target=np.full(len(series), np.nan))
-
-
 def _modules(value: Any, *, depth: int) -> Iterator[Any]:
     """Torch modules among the attributes of an object, and of their attributes."""
     torch = sys.modules.get("torch")
     if torch is None or depth == 0:
         return
-    for held in _attributes(value):
-        if isinstance(held, torch.nn.Module):
-            yield held
-        elif hasattr(held, "__dict__") and not isinstance(held, type) and not callable(held):
-            yield from _modules(held, depth=depth - 1)
-
-
-def _attributes(value: Any) -> list[Any]:
     names = list(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
         names += [slots] if isinstance(slots, str) else list(slots)
-    return [getattr(value, name, None) for name in names]
+    for held in [getattr(value, name, None) for name in names]:
+        if isinstance(held, torch.nn.Module):
+            yield held
+        elif hasattr(held, "__dict__") and not isinstance(held, type) and not callable(held):
+            yield from _modules(held, depth=depth - 1)
 
 
 @predicate(
@@ -345,7 +330,10 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     arm = subject.fresh()
     if not isinstance(arm, Learns):
         raise NotApplicableError("it does not learn")
-    context = _spoiled(subject.fit_context(arm), subject.validation)
+    whole = subject.fit_context(arm)
+    target = whole.target.copy()
+    target[-subject.validation // 2 :] = np.nan  # the later half of the validation span
+    context = dataclasses.replace(whole, target=target)
     returned, refusal = attempt(lambda: arm.fit(context, seed=1))
     if refusal:  # a sound answer
         return Measured(value=0, said=f"it refuses to fit: {refusal}")
@@ -358,13 +346,6 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     kept = losses.get(done.best_epoch) if done.best_epoch is not None else None
     fault = kept is not None and not math.isfinite(kept)
     return Measured(value=float(fault), said=f"kept epoch {done.best_epoch}, its loss {kept}")
-
-
-def _spoiled(context: Context, validation: int) -> Context:
-    """The same with NaN in the later half of the validation span."""
-    target = context.target.copy()
-    target[-validation // 2 :] = np.nan
-    return dataclasses.replace(context, target=target)
 
 
 @predicate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,16 +72,29 @@ def mixes_work(subject: Subject) -> Measured:
 
     A network that cannot be built as it is refuses nothing: that is an error.
     """
+    import torch
+
     built(subject)
-    faults, tried, refused = [], 0, 0
-    for changes in _mixes(subject):
+    faults, tried, refused, inputs = [], 0, 0, subject.sizes.enc_in
+    mixes: list[dict[str, Any]] = [
+        {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
+        for levels in ([], LEVELS[1:2], LEVELS)
+        for targets in sorted({1, inputs})
+        for width in sorted({targets, targets * max(1, len(levels))})
+    ]
+    for changes in mixes:
         tried += 1
         changed = subject.changed(**changes)
         model, refusal = attempt(partial(built, changed))
         if refusal:  # when built, which is what is asked for
             refused += 1
             continue
-        fault = shape_fault(changed, model) or _call_fault(changed, model)
+        fault = shape_fault(changed, model)
+        if not fault and offers_uncertainty(changed, model):
+            with torch.no_grad():
+                call = partial(uncertain, changed, model, make_batch(changed.sizes, 2))
+                _, stumbled = attempt(call)
+            fault = f"uncertainty call: {stumbled}" if stumbled else ""
         if fault:
             width, levels = changes["c_out"], len(changes["quantile_levels"])
             faults.append(f"c_out {width}, {levels} levels: {fault}")
@@ -89,25 +102,6 @@ def mixes_work(subject: Subject) -> Measured:
         raise NotApplicableError(f"all of the {refused} combinations are refused when built")
     said = f"{len(faults)} of {tried} fail late, {refused} are refused when built"
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
-
-
-def _mixes(subject: Subject) -> Iterator[dict[str, Any]]:
-    sizes = subject.sizes
-    for levels in ([], LEVELS[1:2], LEVELS):
-        for targets in sorted({1, sizes.enc_in}):
-            for width in sorted({targets, targets * max(1, len(levels))}):
-                yield {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
-
-
-def _call_fault(subject: Subject, model: Any) -> str:
-    """What an uncertainty call stumbles over; empty when nothing, or when there is none."""
-    import torch
-
-    if not offers_uncertainty(subject, model):
-        return ""
-    with torch.no_grad():
-        _, fault = attempt(lambda: uncertain(subject, model, make_batch(subject.sizes, 2)))
-    return f"uncertainty call: {fault}" if fault else ""
 
 
 @predicate(
@@ -215,19 +209,13 @@ def config_is_left_alone(subject: Subject) -> Measured:
         faults.append(f"editing the lengths afterwards: {fault}")
     elif not same:
         faults.append("editing the lengths afterwards changes the forecast")
-    faults += _failed_build(subject)
-    said = "; ".join(faults) or "unchanged by building, forecasting and failing; edits are unseen"
-    return Measured(value=len(faults), said=said)
-
-
-def _failed_build(subject: Subject) -> list[str]:
-    """Fields that a construction that fails leaves changed."""
     config = subject.present({**copy.deepcopy(dict(subject.config)), "d_model": "none"})
     before = copy.deepcopy(_fields(config))
     _, failure = attempt(lambda: subject.build_from(config))
     if failure and _fields(config) != before:
-        return [f"a failed build changes {_differing(before, _fields(config))}"]
-    return []
+        faults.append(f"a failed build changes {_differing(before, _fields(config))}")
+    said = "; ".join(faults) or "unchanged by building, forecasting and failing; edits are unseen"
+    return Measured(value=len(faults), said=said)
 
 
 def _fields(config: Any) -> dict[str, Any]:

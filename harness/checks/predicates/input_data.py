@@ -305,7 +305,13 @@ def no_jumps(subject: Subject) -> Measured:
     """
     model, batch = subject.build().eval(), make_batch(subject.sizes, 1)
     take_its_word(model, "reads_tokens")
-    found = {"forecast": _jump(lambda shift: forecast(model, _shifted(subject, batch, shift)))}
+
+    def shifted(shift: float) -> Tensor:
+        x_dec = batch.x_dec.clone()
+        x_dec[:, : subject.sizes.label_len] += shift
+        return forecast(model, batch.with_values(x_enc=batch.x_enc + shift, x_dec=x_dec))
+
+    found = {"forecast": _jump(shifted)}
     said = f"a jump of {found['forecast']:.2g} is left at a shift of {FINEST:.0e}"
     trends = _decompositions(model, batch)
     if trends:
@@ -322,28 +328,19 @@ def _jump(path: Path) -> float:
     if math.isnan(worst(steps)):
         return math.nan
     likely = sorted(range(STEPS), key=lambda index: -steps[index])[:4]
-    left = [_left_of(path, shifts[index], shifts[index + 1]) for index in likely]
+    left = []
+    for index in likely:  # the change that is left when it is halved towards its larger one
+        low, high = shifts[index], shifts[index + 1]
+        first, last = path(low), path(high)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            between = path(middle)
+            if largest(between - first) > largest(last - between):
+                high, last = middle, between
+            else:
+                low, first = middle, between
+        left.append(largest(last - first))
     return worst(left)
-
-
-def _left_of(path: Path, low: float, high: float) -> float:
-    """Halve an interval of shifts towards its larger change; the change that is left."""
-    first, last = path(low), path(high)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        between = path(middle)
-        if largest(between - first) > largest(last - between):
-            high, last = middle, between
-        else:
-            low, first = middle, between
-    return largest(last - first)
-
-
-def _shifted(subject: Subject, batch: ProbeBatch, shift: float) -> ProbeBatch:
-    """Raise the whole history, in both inputs, by a level."""
-    x_dec = batch.x_dec.clone()
-    x_dec[:, : subject.sizes.label_len] += shift
-    return batch.with_values(x_enc=batch.x_enc + shift, x_dec=x_dec)
 
 
 def _decompositions(model: Any, batch: ProbeBatch) -> list[Path]:

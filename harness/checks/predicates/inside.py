@@ -108,30 +108,25 @@ def kl_of(subject: Subject, model: Any) -> Any:
 
 def training_loss(subject: Subject, model: Any, prediction: Tensor, truth: Tensor) -> Tensor:
     """The loss the subject would train on: its own, else squared error or quantile loss."""
+    import torch
+
     if subject.hooks.loss is not None:
         found: Tensor = subject.hooks.loss(model, prediction, truth)
         return found
     if callable(getattr(model, "quantile_loss", None)):
         return model.quantile_loss(prediction, truth)  # type: ignore[no-any-return]  # a tensor
-    plain = _criterion(levels_of(subject, model))
-    if callable(getattr(model, "compute_loss", None)):
-        return model.compute_loss(prediction, truth, plain)  # type: ignore[no-any-return]
-    judged: Tensor = plain(prediction, truth)
-    return judged
+    levels = levels_of(subject, model)
 
-
-def _criterion(levels: tuple[float, ...]) -> Any:
-    import torch
-
-    def squared(prediction: Tensor, truth: Tensor) -> Tensor:
-        return (prediction - truth).square().mean()
-
-    def pinball(prediction: Tensor, truth: Tensor) -> Tensor:
+    def plain(prediction: Tensor, truth: Tensor) -> Tensor:
+        if not levels:
+            return (prediction - truth).square().mean()
         error = truth.unsqueeze(-1) - prediction.unflatten(-1, (-1, len(levels)))
         share = torch.tensor(levels)
         return torch.maximum(share * error, (share - 1.0) * error).mean()
 
-    return pinball if levels else squared
+    if callable(getattr(model, "compute_loss", None)):
+        return model.compute_loss(prediction, truth, plain)  # type: ignore[no-any-return]
+    return plain(prediction, truth)
 
 
 def variational_layers(model: Any) -> list[Any]:
@@ -285,15 +280,26 @@ def newest_rows_count(subject: Subject) -> Measured:
     They are the newest quarter of encoder rows, or as many as the decoder has: attention that lines
     both up keeps no more.
     """
+    import torch
+
     model = subject.build().eval()
     called = _recorded(model, make_batch(subject.sizes, 4))
     if not called:
         raise NotApplicableError("it exposes no cross-attention called with tensors")
-    shares = {name: _newest_share(module, *pair) for name, (module, pair) in called.items()}
+    shares = {}  # least gradient norm of a newest row over the median's; 0 where no row has any
+    for name, (module, (x, seen)) in called.items():
+        source = seen.clone().requires_grad_()
+        with torch.enable_grad():
+            attend(module, x, source).square().sum().backward()
+        assert source.grad is not None
+        rows = source.grad.square().sum((0, 2)).sqrt()
+        reached = rows[rows != 0]  # NaN is not 0
+        newest = rows[-_newest(x, source) :].min()
+        shares[name] = float(newest / reached.median()) if len(reached) else 0.0
     name = min(shares, key=lambda key: -math.inf if math.isnan(shares[key]) else shares[key])
-    x, source = called[name][1]
-    newest = f"the newest {_newest(x, source)} of {source.shape[1]} rows"
-    said = f"{name}: the least of {newest} gets {shares[name]:.2g}"
+    x, seen = called[name][1]
+    last = f"the newest {_newest(x, seen)} of {seen.shape[1]} rows"
+    said = f"{name}: the least of {last} gets {shares[name]:.2g}"
     return Measured(value=shares[name], said=f"{said} of the median gradient")
 
 
@@ -323,20 +329,6 @@ def _newest(x: Tensor, source: Tensor) -> int:
     return max(1, min(source.shape[1] // 4, x.shape[1]))
 
 
-def _newest_share(module: Any, x: Tensor, source: Tensor) -> float:
-    """Least gradient norm of a newest row over the median row's; 0 where no row has any."""
-    import torch
-
-    source = source.clone().requires_grad_()
-    with torch.enable_grad():
-        attend(module, x, source).square().sum().backward()
-    assert source.grad is not None
-    rows = source.grad.square().sum((0, 2)).sqrt()
-    reached = rows[rows != 0]  # NaN is not 0
-    newest = rows[-_newest(x, source) :].min()
-    return float(newest / reached.median()) if len(reached) else 0.0
-
-
 @predicate(
     "T6",
     "a mask changes the forecast",
@@ -348,6 +340,8 @@ def _newest_share(module: Any, x: Tensor, source: Tensor) -> float:
 )
 def mask_works(subject: Subject) -> Measured:
     """Flip every `mask_flag`, or pass causal masks where the forward pass takes masks."""
+    import torch
+
     model, batch = subject.build().eval(), make_batch(subject.sizes, 2)
     plain, flagged = forecast(model, batch), [m for m in model.modules() if hasattr(m, "mask_flag")]
     names = mask_arguments(model)
@@ -358,20 +352,13 @@ def mask_works(subject: Subject) -> Measured:
         return Measured(value=change, said=f"flipping {len(flagged)} flags changes {change:.2g}")
     if not names:
         raise NotApplicableError("it takes no mask and has no `mask_flag`")
-    masked = _masked(subject, model, batch, names)
-    change = largest(masked - plain)
-    return Measured(value=change, said=f"a causal mask as {', '.join(names)} changes {change:.2g}")
-
-
-def _masked(subject: Subject, model: Any, batch: ProbeBatch, names: list[str]) -> Tensor:
-    """The forecast under a causal mask in every argument that is one."""
-    import torch
-
     length = subject.sizes.decoder_len
     mask = torch.ones(2, 1, length, length, dtype=torch.bool).triu(1)
     torch.manual_seed(0)
     with torch.no_grad():
-        return tensor_of(model(*batch.inputs, **dict.fromkeys(names, mask)))
+        masked = tensor_of(model(*batch.inputs, **dict.fromkeys(names, mask)))
+    change = largest(masked - plain)
+    return Measured(value=change, said=f"a causal mask as {', '.join(names)} changes {change:.2g}")
 
 
 @predicate(

@@ -67,7 +67,12 @@ def make_batch(sizes: NetworkSizes, count: int, *, seed: int = 0, noise: float =
     time = torch.arange(steps, dtype=torch.float32).view(1, -1, 1)
     waves = torch.sin(2 * math.pi * time / period + phase)
     values = waves + noise * torch.randn(count, steps, channels, generator=generator)
-    marks = _marks(sizes, count, generator)
+    length = max(sizes.seq_len, sizes.label_len) + sizes.pred_len
+    marks = torch.rand(count, length, sizes.marks, generator=generator)
+    if sizes.whole_marks:
+        marks = (marks * torch.tensor(CALENDAR_TOPS[: sizes.marks])).floor()
+    else:
+        marks -= 0.5
     return from_values(sizes, values, marks)
 
 
@@ -100,16 +105,6 @@ def constant_batch(sizes: NetworkSizes, level: float, channel: int) -> ProbeBatc
     values[..., channel] = level
     longest = max(sizes.seq_len, sizes.label_len) + sizes.pred_len
     return from_values(sizes, values, torch.zeros(1, longest, sizes.marks))
-
-
-def _marks(sizes: NetworkSizes, count: int, generator: Any) -> Tensor:
-    import torch
-
-    length = max(sizes.seq_len, sizes.label_len) + sizes.pred_len
-    drawn = torch.rand(count, length, sizes.marks, generator=generator)
-    if not sizes.whole_marks:
-        return drawn - 0.5
-    return (drawn * torch.tensor(CALENDAR_TOPS[: sizes.marks])).floor()
 
 
 def tensor_of(output: Any) -> Tensor:

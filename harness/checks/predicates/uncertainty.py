@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -161,20 +161,6 @@ def intervals_cover(subject: Subject) -> Measured:
         raise NotApplicableError("it has no uncertainty call")
     if levels_of(subject, model):
         raise NotApplicableError("in quantile mode its intervals are of each quantile")
-    _train(subject, model)
-    batch = make_batch(subject.sizes, HELD_OUT, seed=10_000)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        report = uncertain(subject, model.eval(), batch)
-    bands = central_intervals(report)
-    if not set(SHARES) <= bands.keys():
-        raise NotApplicableError("its report has no 68, 95 and 99 % intervals")
-    return _covered({share: bands[share] for share in SHARES}, batch.truth)
-
-
-def _train(subject: Subject, model: Any) -> None:
-    import torch
-
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=TRAIN_RATE)
     model.train()
@@ -184,6 +170,14 @@ def _train(subject: Subject, model: Any) -> None:
         output = tensor_of(model(*batch.inputs))
         training_loss(subject, model, output, batch.truth).backward()
         optimizer.step()
+    batch = make_batch(subject.sizes, HELD_OUT, seed=10_000)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        report = uncertain(subject, model.eval(), batch)
+    bands = central_intervals(report)
+    if not set(SHARES) <= bands.keys():
+        raise NotApplicableError("its report has no 68, 95 and 99 % intervals")
+    return _covered({share: bands[share] for share in SHARES}, batch.truth)
 
 
 def _covered(bands: Mapping[float, tuple[Tensor, Tensor]], truth: Tensor) -> Measured:
@@ -229,7 +223,13 @@ def kl_is_closed_form(subject: Subject) -> Measured:
     closed *= float(getattr(model, "kl_weight", 1.0))
     forms = (closed, closed / weights)  # the sum over weights, or the mean
     total = least(abs(kl - form) / max(abs(form), 1e-12) for form in forms)
-    in_loss = _in_loss(subject, model)
+    in_loss: float | None = None  # what the loss says it holds of it, where it says so
+    if subject.hooks.loss is None and callable(getattr(model, "compute_loss", None)):
+        x = tensor_of(model(*make_batch(subject.sizes, 2).inputs)).detach()
+        parts = model.compute_loss(
+            x, x, lambda a, b: (a - b).square().mean(), return_components=True
+        )
+        in_loss = float(parts["kl_contribution"]) if isinstance(parts, dict) else None
     counted = 1.0  # times; a term of 0 that changes nothing stands in the loss once
     if in_loss is not None and (kl or in_loss):
         counted = in_loss / kl if kl else math.inf
@@ -249,15 +249,6 @@ def _closed_form(layers: list[Any]) -> tuple[float, int]:
             total += float((mean.square() + logvar.exp() - logvar - 1.0).sum()) / 2
             count += mean.numel()
     return total, count
-
-
-def _in_loss(subject: Subject, model: Any) -> float | None:
-    """The KL contribution the loss reports, or None where it reports none."""
-    if subject.hooks.loss is not None or not callable(getattr(model, "compute_loss", None)):
-        return None
-    x = tensor_of(model(*make_batch(subject.sizes, 2).inputs)).detach()
-    parts = model.compute_loss(x, x, lambda a, b: (a - b).square().mean(), return_components=True)
-    return float(parts["kl_contribution"]) if isinstance(parts, dict) else None
 
 
 @predicate(
@@ -313,7 +304,12 @@ def labels_agree(subject: Subject) -> Measured:
     gaps = list[float]()
     for _, answer in _answers(subject, model.eval(), make_batch(subject.sizes, 4)):
         by_label = labelled_quantiles(answer)
-        for level, wanted in _by_place(tensor_of(answer), levels, targets).items():
+        path = tensor_of(answer)
+        by_place = {0.5: path}  # of a point path, what it is: the median
+        if path.shape[-1] != targets:  # quantiles [B, P, nt] of a target-major output
+            places = path.unflatten(-1, (targets, len(levels)))
+            by_place = {round(level, 6): places[..., at] for at, level in enumerate(levels)}
+        for level, wanted in by_place.items():
             if level in by_label:
                 found = by_label[level]
                 same = found.shape == wanted.shape
@@ -322,14 +318,6 @@ def labels_agree(subject: Subject) -> Measured:
         raise NotApplicableError("it reports no quantile by its label")
     said = f"by label and by position {worst(gaps):.2g} apart, {len(gaps)} read"
     return Measured(value=worst(gaps), said=said)
-
-
-def _by_place(path: Tensor, levels: Sequence[float], targets: int) -> dict[float, Tensor]:
-    """Quantiles [B, P, nt] of a target-major output; of a point path, what it is: the median."""
-    if path.shape[-1] == targets:
-        return {0.5: path}
-    places = path.unflatten(-1, (targets, len(levels)))
-    return {round(level, 6): places[..., index] for index, level in enumerate(levels)}
 
 
 def _answers(
@@ -363,6 +351,8 @@ def _answers(
 )
 def quantiles_in_order(subject: Subject) -> Measured:
     """Count crossings in the forecast, the report and the labelled quantiles."""
+    import torch
+
     try:
         (subject, model), reason = _in_quantile_mode(subject), ""
     except NotApplicableError as problem:
@@ -373,26 +363,18 @@ def quantiles_in_order(subject: Subject) -> Measured:
         path = forecast(model.eval(), batch)
         found["forecast"] = _crossing(path.unflatten(-1, (-1, len(levels))))
     for name, answer in _answers(subject, model.eval(), batch):
-        found |= {f"{name}{part}": share for part, share in _of_answer(answer, subject, levels)}
+        path, named, axis = tensor_of(answer), labelled_quantiles(answer), quantile_axis(answer)
+        if len(levels) > 1 and path.shape[-1] == subject.sizes.targets * len(levels):
+            found[name] = _crossing(path.unflatten(-1, (-1, len(levels))))
+        if len(named) > 1:
+            in_order = torch.stack([named[level] for level in sorted(named)], dim=-1)
+            found[f"{name} labels"] = _crossing(in_order)
+        if axis is not None and len(levels) > 1 and axis[1].shape[-1] == len(levels):
+            found[f"{name} axis"] = _crossing(axis[1])
     if not found:
         raise NotApplicableError(reason or "it has a single level")
     said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
     return Measured(value=worst(found.values()), said=f"neighbours that cross: {said}", more=found)
-
-
-def _of_answer(
-    answer: Mapping[str, Any], subject: Subject, levels: Sequence[float]
-) -> Iterator[tuple[str, float]]:
-    """Crossings of an answer's channels, of its labelled quantiles and of those on an axis."""
-    import torch
-
-    path, named, axis = tensor_of(answer), labelled_quantiles(answer), quantile_axis(answer)
-    if len(levels) > 1 and path.shape[-1] == subject.sizes.targets * len(levels):
-        yield "", _crossing(path.unflatten(-1, (-1, len(levels))))
-    if len(named) > 1:
-        yield " labels", _crossing(torch.stack([named[level] for level in sorted(named)], dim=-1))
-    if axis is not None and len(levels) > 1 and axis[1].shape[-1] == len(levels):
-        yield " axis", _crossing(axis[1])
 
 
 def _crossing(values: Tensor) -> float:
