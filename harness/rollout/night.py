@@ -166,7 +166,9 @@ class OpenRollout:
             if since is None or (before is not None and record.seq >= before):
                 continue
             body = self.store.journal.body(record)
-            if body["at"] >= since.at and body["arm"] == self.settings.candidate:
+            # times are whole seconds: within one, the order of the records decides
+            later = (body["at"], record.seq) > (since.at, since.seq)
+            if later and body["arm"] == self.settings.candidate:
                 found.append(
                     Fault(
                         day=body["cutoff"],
