@@ -333,7 +333,7 @@ def _forecasts(values: list[str], model: str, interval: float, label: str) -> _C
     bounds = [end for end, found in ends.items() if sole or found[1] == name]
     if bounds and not own:
         own = _interval(bounds, interval, label)
-    elif interval:
+    elif interval and not ends:
         raise ArmError(
             f"{label}: interval = {interval:g}: no pair of columns such as yhat_lower, yhat_upper"
         )

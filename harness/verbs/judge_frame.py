@@ -25,6 +25,7 @@ def judge(
     policy: FilePath | Mapping[str, Any],
     *,
     series: str = "",
+    interval: float = 0.0,
     store: FilePath | None = None,
 ) -> Result:
     """Judge two models whose forecasts and actuals lie in a frame of cutoffs.
@@ -39,6 +40,8 @@ def judge(
         rules the CRPS is judged with a margin of 2 %.
     series
         The series to judge, where the frame has several.
+    interval
+        Per cent between columns such as `yhat_lower` and `yhat_upper`, where the frame has them.
     store
         Where units, verdict and page are kept; by default a new temporary folder.
 
@@ -63,7 +66,9 @@ def judge(
     if "criteria" not in table and "coverage" not in table:
         table["criteria"] = list(_CRPS)
     names = (table["baseline"], table["candidate"])
-    sides = {name: records_in(frame, model=name, series=series) for name in names}
+    sides = {
+        name: records_in(frame, model=name, series=series, interval=interval) for name in names
+    }
     first = sides[names[0]]
     if not first.actuals:
         raise ConfigError("the frame has no column of actuals: expected y")
@@ -81,7 +86,12 @@ def judge(
         raw=f"ds,y\n{rows}".encode(),
     )  # fmt: skip
     frame.to_parquet(folder / "forecasts.parquet")
-    recorded = {"use": "harness.recorded:Recorded", "file": "forecasts.parquet", "series": series}
+    recorded = {
+        "use": "harness.recorded:Recorded",
+        "file": "forecasts.parquet",
+        "series": series,
+        "interval": interval,
+    }
     arms = [
         {"name": name, "role": role, "model": name, **recorded}
         for name, role in zip(names, ("legacy", "candidate"), strict=True)

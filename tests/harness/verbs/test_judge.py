@@ -40,15 +40,19 @@ def frame(*, seed=1, intervals=True):
 SCRIPT = """
 import harness, pandas
 policy = {"baseline": "Good", "candidate": "Bad"}
-done = harness.judge(pandas.read_parquet("frame.parquet"), policy, store="kept")
+done = harness.judge(pandas.read_parquet("frame.parquet"), policy, interval=80, store="kept")
 print("ran once:", done.exit_code, done.verdict.candidate)
 """
 
 
 @pytest.mark.slow
 def test_frame_is_judged_by_a_plain_script(tmp_path):
-    """A worse model in a frame is rejected, by a script of four lines without a main guard."""
-    frame().to_parquet(tmp_path / "frame.parquet")
+    """A worse model in a frame is rejected, by a script of four lines without a main guard.
+
+    The columns of one model do not say how wide its interval is.
+    """
+    bounds = {"Bad-lo-80": "Bad_lower", "Bad-hi-80": "Bad_upper"}
+    frame().rename(columns=bounds).to_parquet(tmp_path / "frame.parquet")
     (tmp_path / "mine.py").write_text(SCRIPT)
 
     said = subprocess.run(
