@@ -242,11 +242,35 @@ def _claims(
     pairs: dict[Key, Pair], groups: Groups, primary: Collection[Key], alpha: float
 ) -> tuple[SecondaryClaim, ...]:
     """Test the pairs of candidate and legacy arms that the policy does not judge."""
-    found = [
-        _claim(key[2], both)
-        for key, both in pairs.items()
-        if key not in primary and groups[key[:2]][0].role == "legacy"
-    ]
+    found = []
+    for key, both in pairs.items():
+        if key in primary or groups[key[:2]][0].role != "legacy":
+            continue
+        estimand = loss_of(key[2])
+        whole = estimand.whole(both)
+        effect = p_value = None
+        above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+        complete = bool(np.isfinite(above).all() and np.isfinite(below).all())
+        if complete and len(above) > 1:
+            ratio = estimand.ratio_of(estimand.sides(whole))
+            effect = estimand.effect(ratio.excess) if math.isfinite(ratio.excess) else None
+            least = -abs(ratio.statistic(0.0))
+            p_value = 1.0 if tied(above, below) else min(1.0, 2 * ratio.law.chance_below(least))
+        why = ReasonCode.FEW_ORIGINS if complete else ReasonCode.LOSSES_MISSING
+        found.append(
+            SecondaryClaim(
+                dataset=both.names[2],
+                metric=key[2],
+                candidate=both.names[0],
+                legacy=both.names[1],
+                n=len(both.origin),
+                effect=effect,
+                p_value=p_value,
+                adjusted=None,
+                claim="open",
+                reason=reason(why) if p_value is None else None,
+            )
+        )
     tested = [index for index, each in enumerate(found) if each.p_value is not None]
     adjusted = holm([found[index].p_value or 0.0 for index in tested])
     for index, p_value in zip(tested, adjusted, strict=True):
@@ -255,34 +279,6 @@ def _claims(
             found[index], adjusted=p_value, claim=shown if p_value <= alpha else "open"
         )
     return tuple(found)
-
-
-def _claim(metric: str, both: Pair) -> SecondaryClaim:
-    estimand = loss_of(metric)
-    whole = estimand.whole(both)
-    effect = p_value = None
-    above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
-    holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
-    if not holes and len(above) > 1:
-        found = estimand.ratio_of(estimand.sides(whole))
-        effect = estimand.effect(found.excess) if math.isfinite(found.excess) else None
-        chance = 0.5 if tied(above, below) else found.law.chance_below(-abs(found.statistic(0.0)))
-        p_value = min(1.0, 2 * chance)
-    why = None if p_value is not None else reason(ReasonCode.FEW_ORIGINS)
-    if holes:
-        why = reason(ReasonCode.LOSSES_MISSING)
-    return SecondaryClaim(
-        dataset=both.names[2],
-        metric=metric,
-        candidate=both.names[0],
-        legacy=both.names[1],
-        n=len(both.origin),
-        effect=effect,
-        p_value=p_value,
-        adjusted=None,
-        claim="open",
-        reason=why,
-    )
 
 
 def _difference(both: Pair) -> Array:

@@ -73,7 +73,12 @@ def safeguards_of(
     unjudged = [each for each in worse if each.code is FactCode.UNJUDGED_WORSE]
     stops = [*unjudged] if policy.unjudged == "hold" else []
     implausible = [each for each in validity.doubts if each.code is FactCode.IMPLAUSIBLE]
-    notes = [each for each in worse if each not in stops]
+    notes = [*_covers(grid), *(each for each in worse if each not in stops)]
+    own = [each for each in validity.standings if each.arm == policy.candidate]
+    if below := [each for each in own if each.skill is not None and each.skill < 0]:
+        # beating a weak legacy arm is no reason to migrate
+        said: dict[str, Value] = {"arm": policy.candidate, "reference": below[0].reference}
+        notes.insert(0, fact(FactCode.BELOW_REFERENCE, **said, rows=rows_of(below)))
     if nobody:
         notes.append(fact(FactCode.UNJUDGED, datasets=tuple(nobody)))
     if validity.reference is None:
@@ -87,12 +92,7 @@ def safeguards_of(
             *stops,
             *implausible,
         ),
-        notes=(
-            *_below(policy, validity),
-            *_covers(grid),
-            *notes,
-            *_lax(policy),
-        ),
+        notes=(*notes, *_lax(policy)),
     )
 
 
@@ -121,19 +121,6 @@ def _behind(grid: JudgedGrid, *, shared: Multiplicity, bar: str | None) -> Itera
     if shown:
         rules = tuple(dict.fromkeys((each.dataset, each.metric, each.part) for each in shown))
         yield fact(FactCode.BEHIND_REFERENCE, arm=policy.candidate, reference=bar, rules=rules)
-
-
-def _below(policy: Policy, validity: Validity) -> Iterator[Fact]:
-    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
-    weak = [
-        each
-        for each in validity.standings
-        if each.arm == policy.candidate and each.skill is not None and each.skill < 0
-    ]
-    if weak:
-        bar = weak[0].reference
-        values: dict[str, Value] = {"arm": policy.candidate, "reference": bar}
-        yield fact(FactCode.BELOW_REFERENCE, **values, rows=rows_of(weak))
 
 
 def _worse_beside(grid: JudgedGrid) -> Iterator[Fact]:
