@@ -97,9 +97,16 @@ def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fac
     first record of that pair, by whatever name.
     """
     now = asked_now(grid, store, policy, code=code)
-    first = _first_record(store, grid.experiment.name, now)
-    if first is None:
+    known = [
+        (row.key, parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}"))
+        for row, body in store.journal.all(KIND)
+    ]
+    mine = [found for key, found in known if key == grid.experiment.name]
+    same = [found for _, found in known if tuple(found.pair) == now.pair]
+    held_against = mine[-1:] if mine and not mine[-1].results else [*same, *mine]
+    if not held_against:
         return None
+    first = held_against[0]
     rules, before = _rules(now.policy), _rules(first.policy)
     dropped = tuple(name for name in before if name not in rules)
     eased = tuple(
@@ -121,19 +128,6 @@ def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fac
     return fact(
         FactCode.CHANGED_SINCE, at=first.at, what=tuple(named), dropped=dropped, others=eased
     )
-
-
-def _first_record(store: Store, name: str, now: Registered) -> Registered | None:
-    """The record to hold the present against."""
-    known = []
-    for row, body in store.journal.all(KIND):
-        found = parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}")
-        known.append((row.key, found))
-    mine = [found for key, found in known if key == name]
-    if mine and not mine[-1].results:
-        return mine[-1]
-    same = [found for _, found in known if tuple(found.pair) == now.pair]
-    return next(iter([*same, *mine]), None)
 
 
 def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,9 +99,16 @@ def rehearse(
         )
     other = {policy.candidate: policy.baseline, policy.baseline: policy.candidate}
     turned = [dataclasses.replace(each, arm=other.get(each.arm, each.arm)) for each in declared]
+    roles = {unit.arm: unit.role for unit in scores}
+    exchanged = [
+        dataclasses.replace(unit, arm=other[unit.arm], role=roles[other[unit.arm]])
+        if unit.arm in other
+        else unit
+        for unit in scores
+    ]
     truths = {
         "as it was": (scores, declared),
-        "arms exchanged": (_exchanged(scores, other), turned),
+        "arms exchanged": (exchanged, turned),
         "at the margin": (_at_margin(scores, policy), declared),
     }
     return [
@@ -161,17 +168,6 @@ def _stream(
         if verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT) or look.last:
             break
     return Rehearsal(truth=truth, nights=len(nights), looks=tuple(taken))
-
-
-def _exchanged(scores: Sequence[UnitScores], other: Mapping[str, str]) -> list[UnitScores]:
-    """The losses of either arm of the pair under the name of the other."""
-    roles = {unit.arm: unit.role for unit in scores}
-    return [
-        dataclasses.replace(unit, arm=other[unit.arm], role=roles[other[unit.arm]])
-        if unit.arm in other
-        else unit
-        for unit in scores
-    ]
 
 
 def _at_margin(scores: Sequence[UnitScores], policy: Policy) -> list[UnitScores]:
