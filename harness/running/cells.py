@@ -14,7 +14,7 @@ from harness.running.grid import GridCell, PlannedFit
 from harness.running.parts import Part, column, read_table, together
 from harness.running.sources import digest
 from harness.running.split import Split
-from harness.running.store_folder import Limit, Seal, Store
+from harness.running.store_folder import Limit, Seal, Spent, Store
 from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.running.work import CURVE
 from harness.window import Array
@@ -207,13 +207,7 @@ def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellReco
     seals = {each.key: each.seal for each in there}.values()
     fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
     first = next((seal for seal in seals if seal.form != "none"), None)
-    seconds: dict[str, float] = {}
-    peaks: dict[str, int] = {}
-    for seal in seals:
-        for phase, value in seal.spent.seconds.items():
-            seconds[phase] = seconds.get(phase, 0.0) + value
-        for phase, peak in seal.spent.peak_bytes.items():
-            peaks[phase] = max(peaks.get(phase, 0), peak)
+    spent = Spent.together(seal.spent for seal in seals)
     some = there if any(seal.failed or seal.by_fallback for seal in seals) else ()
     failed = [each.seal.first_reason for each in some if each.cutoff in each.seal.failed]
     return CellRecord(
@@ -235,8 +229,8 @@ def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellReco
             if fit is not None and fit.training is not None
         ),
         card=next((fit.card for _, fit in fits if fit is not None and fit.card), {}),
-        seconds=seconds,
-        peak_bytes=peaks,
+        seconds=spent.seconds,
+        peak_bytes=spent.peak_bytes,
         machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
         devices=tuple(sorted({seal.device for seal in seals if seal.device})),
         digest=digest([each.digest for each in there]),

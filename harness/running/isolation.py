@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,15 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
     with folder:
         scratch = Path(folder.name)
         answer, log = scratch / "answer.json", scratch / "log.txt"
-        ending = _supervised(partial(_answer, work, answer), scratch, log, limits)
+
+        def answered(_: object) -> None:
+            try:
+                said: dict[str, object] = {"answer": work()}
+            except InputError as problem:
+                said = {"refused": type(problem).__name__, "said": str(problem)}
+            answer.write_text(json.dumps(said), encoding="utf-8")
+
+        ending = _supervised(answered, scratch, log, limits)
         with suppress(OSError, ValueError, AttributeError, StoreError):
             printed = read_plain(log).decode(errors="replace")[-_SHOWN:]
             sys.stderr.write(escaped(printed))
@@ -94,11 +101,3 @@ def _supervised(
     finally:
         ours.close()  # which ends whatever still runs
         os.waitpid(watcher, 0)
-
-
-def _answer(work: Callable[[], object], file: Path, _: object) -> None:
-    try:
-        said: dict[str, object] = {"answer": work()}
-    except InputError as problem:
-        said = {"refused": type(problem).__name__, "said": str(problem)}
-    file.write_text(json.dumps(said), encoding="utf-8")

@@ -528,18 +528,18 @@ def carry_out_order(order: Order) -> NodeAnswer:
         executor.cancel()
 
 
-def _end_with_standard_input() -> None:
-    """End this program, and with it all that it started, once nobody waits for its answer."""
-    sys.stdin.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Carry out the order that comes in on standard input, and print the answer."""
+
+    def end_with_standard_input() -> None:
+        """End this program, and all that it started, once nobody waits for its answer."""
+        sys.stdin.read()
+        os._exit(1)
+
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what arms print while they are built is no answer
         content = parse_json(sys.stdin.readline(), where="the order")
-        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        threading.Thread(target=end_with_standard_input, daemon=True).start()
         answer = carry_out_order(parse_record(Order, content, where="the order"))
         out.write(json.dumps(dataclasses.asdict(answer)))
         out.flush()
