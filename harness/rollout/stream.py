@@ -256,20 +256,22 @@ class StoredStream:
 
     def pairs(self, moment: Moment | None = None) -> list[PairedStream]:
         """Every series as it was at a moment; left out, as it is now."""
-        return [self._pair(name, moment) for name in self.settings.series]
-
-    def _pair(self, name: str, moment: Moment | None) -> PairedStream:
-        split = self.cells[name][self.settings.legacy].split
-        changed = split.dataset.revisions or self.store.journal.records(OBSERVED, name)
-        if moment is not None and changed:
-            return self._held_against(name, moment)
-        if name not in self._now:
-            self._now[name] = self._held_against(name, None)
-        if moment is None:
-            return self._now[name]
-        count = self._issued_by(name, moment)
-        rows = _sessions(split.dataset.series.dates, moment.until[name])
-        return self._now[name].as_of(count, after=rows - int(split.issued.origin[count - 1]))
+        found = []
+        for name in self.settings.series:
+            split = self.cells[name][self.settings.legacy].split
+            changed = split.dataset.revisions or self.store.journal.records(OBSERVED, name)
+            if moment is not None and changed:
+                found.append(self._held_against(name, moment))
+                continue
+            if name not in self._now:
+                self._now[name] = self._held_against(name, None)
+            pair = self._now[name]
+            if moment is not None:
+                count = self._issued_by(name, moment)
+                rows = _sessions(split.dataset.series.dates, moment.until[name])
+                pair = pair.as_of(count, after=rows - int(split.issued.origin[count - 1]))
+            found.append(pair)
+        return found
 
     def _issued_by(self, name: str, moment: Moment) -> int:
         """How many origins both sides had a forecast for; at least 1."""
