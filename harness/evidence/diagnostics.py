@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -160,9 +161,21 @@ def diagnose(
     judged = [name for name in metrics if name in AGGREGATES and AGGREGATES[name].comparable]
     pairs, notes = _pairs(groups, candidate, judged)
     primary = {key: both for key, both in pairs.items() if key[1] == legacy and key[2] in judged}
+    sets = []
+    for dataset, metric in product(dict.fromkeys(key[0] for key in pairs), judged):
+        against = {key[1]: both for key, both in pairs.items() if key[::2] == (dataset, metric)}
+        if against:
+            first = next(iter(against.values()))
+            losses = {candidate: first.candidate.mean(axis=0)}
+            losses |= {arm: both.legacy.mean(axis=0) for arm, both in against.items()}
+            sets.append(
+                confidence_set(
+                    losses, dataset=dataset, metric=metric, overlap=first.overlap, alpha=alpha
+                )
+            )
     return Diagnostics(
         alpha=alpha,
-        confidence_sets=tuple(_sets(pairs, judged, candidate, alpha)),
+        confidence_sets=tuple(sets),
         secondary=_claims(pairs, groups, primary, alpha),
         conditional=tuple(
             conditional_ability(_difference(both), overlap=both.overlap, names=_names(key[2], both))
@@ -221,21 +234,6 @@ def _pairs(
                 except PairingError as problem:
                     notes.append(problem.why)
     return found, tuple(each for at, each in enumerate(notes) if each not in notes[:at])
-
-
-def _sets(
-    pairs: dict[Key, Pair], judged: Sequence[str], candidate: str, alpha: float
-) -> Iterator[ConfidenceSet]:
-    for dataset in dict.fromkeys(key[0] for key in pairs):
-        for metric in judged:
-            against = {key[1]: both for key, both in pairs.items() if key[::2] == (dataset, metric)}
-            if against:
-                first = next(iter(against.values()))
-                losses = {candidate: first.candidate.mean(axis=0)}
-                losses |= {arm: both.legacy.mean(axis=0) for arm, both in against.items()}
-                yield confidence_set(
-                    losses, dataset=dataset, metric=metric, overlap=first.overlap, alpha=alpha
-                )
 
 
 def _claims(

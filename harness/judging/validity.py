@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -216,8 +217,7 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
     policy, declared, scores = grid.policy, grid.declared, grid.scores
-    present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
-    there = set(present)
+    there = {(unit.arm, unit.dataset, unit.seed) for unit in scores}
     missing = tuple(cell for cell in declared if (cell.arm, cell.dataset, cell.seed) not in there)
     seen: dict[str, set[str]] = {}
     for unit in scores:
@@ -231,10 +231,7 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     refused = policy.evidence.implausible == "invalid"
     problems = [
         *given.problems,
-        *_grid_problems(grid, present, missing),
-        *_evidence_problems(grid),
-        *(fact(FactCode.OTHER_ACTUALS, dataset=name) for name, same in digests.items() if not same),
-        *_stride_problems(scores, given.stride),
+        *_problems(grid, missing, digests, given.stride),
         *_peeking(policy, given),
     ]
     return Validity(
@@ -270,10 +267,13 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     )
 
 
-def _grid_problems(
-    grid: JudgedGrid, present: list[tuple[str, str, int]], missing: tuple[Cell, ...]
+def _problems(
+    grid: JudgedGrid,
+    missing: tuple[Cell, ...],
+    digests: Mapping[str, str],
+    stride: Mapping[str, int],
 ) -> list[Fact]:
-    """A grid that is empty or lacks a side; cells that are missing, double or not declared."""
+    """What is wrong with the grid, with how much evidence it holds, and with its scores."""
     sides = {(cell.arm, cell.dataset) for cell in grid.declared}
     problems = [] if grid.declared else [fact(FactCode.GRID_EMPTY)]
     problems += [
@@ -286,31 +286,34 @@ def _grid_problems(
         cells = tuple((cell.arm, cell.dataset, cell.seed) for cell in missing)
         problems.append(fact(FactCode.CELLS_MISSING, cells=cells, declared=len(grid.declared)))
     known = {(cell.arm, cell.dataset, cell.seed) for cell in grid.declared}
-    for unit in dict.fromkeys(present):
-        named: dict[str, Value] = {"arm": unit[0], "dataset": unit[1], "seed": unit[2]}
-        if present.count(unit) > 1:
-            problems.append(fact(FactCode.CELL_TWICE, **named, times=present.count(unit)))
-        if unit not in known:
+    times = Counter((unit.arm, unit.dataset, unit.seed) for unit in grid.scores)
+    for (arm, dataset, seed), count in times.items():
+        named: dict[str, Value] = {"arm": arm, "dataset": dataset, "seed": seed}
+        if count > 1:
+            problems.append(fact(FactCode.CELL_TWICE, **named, times=count))
+        if (arm, dataset, seed) not in known:
             problems.append(fact(FactCode.CELL_NOT_DECLARED, **named))
-    return problems
-
-
-def _evidence_problems(grid: JudgedGrid) -> list[Fact]:
-    """Less than what the policy declares is no evidence, however good it looks."""
-    wanted, there = grid.policy.evidence, grid.datasets
-    problems = [
+    wanted = grid.policy.evidence  # less than it declares is no evidence, however good it looks
+    problems += [
         fact(FactCode.EVIDENCE_NOT_THERE, dataset=name)
         for name in wanted.datasets
-        if name not in there
+        if name not in grid.datasets
     ]
     seeds = {cell.seed for cell in grid.declared if cell.arm in grid.pair}
     if grid.declared and len(seeds) < wanted.seeds:
         problems.append(fact(FactCode.FEW_SEEDS, asked=wanted.seeds, found=len(seeds)))
-    counts = {unit.dataset: len(unit) for unit in grid.scores}
-    return problems + [
+    origins = {unit.dataset: len(unit) for unit in grid.scores}
+    problems += [
         fact(FactCode.FEWER_ORIGINS, dataset=name, asked=wanted.origins, found=count)
-        for name, count in counts.items()
+        for name, count in origins.items()
         if count < wanted.origins
+    ]
+    problems += [fact(FactCode.OTHER_ACTUALS, dataset=n) for n, same in digests.items() if not same]
+    strides = [(unit, stride[unit.dataset]) for unit in grid.scores if unit.dataset in stride]
+    return problems + [
+        fact(FactCode.OFF_STRIDE, arm=u.arm, dataset=u.dataset, seed=u.seed, stride=planned)
+        for u, planned in strides
+        if bool(np.any(np.diff(np.sort(u.origin)) != planned))
     ]
 
 
@@ -417,21 +420,6 @@ def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
     return [
         fact(FactCode.PARTLY_COMPARED, dataset=dataset, arm=arm, reference=bar, windows=count)
         for dataset, arm, bar, count in found
-    ]
-
-
-def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[Fact]:
-    return [
-        fact(
-            FactCode.OFF_STRIDE,
-            arm=unit.arm,
-            dataset=unit.dataset,
-            seed=unit.seed,
-            stride=stride[unit.dataset],
-        )
-        for unit in scores
-        if unit.dataset in stride
-        and bool(np.any(np.diff(np.sort(unit.origin)) != stride[unit.dataset]))
     ]
 
 
