@@ -53,14 +53,14 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
         raise StoreError(f"{tempfile.gettempdir()}: {problem.strerror or problem}") from None
     with folder:
         scratch = Path(folder.name)
-        answer, log = scratch / "answer.json", scratch / "log.txt"
+        file, log = scratch / "answer.json", scratch / "log.txt"
 
         def answered(_: object) -> None:
             try:
                 said: dict[str, object] = {"answer": work()}
             except InputError as problem:
                 said = {"refused": type(problem).__name__, "said": str(problem)}
-            answer.write_text(json.dumps(said), encoding="utf-8")
+            file.write_text(json.dumps(said), encoding="utf-8")
 
         ending = _supervised(answered, scratch, log, limits)
         with suppress(OSError, ValueError, AttributeError, StoreError):
@@ -69,7 +69,7 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
         if ending.kind != "done":
             raise ArmError(f"describing the arms: {ending.reason}")
         try:
-            found = parse_json(read_plain(answer), where="what arms say")
+            found = parse_json(read_plain(file), where="what arms say")
         except FileNotFoundError:
             raise ArmError("describing the arms: the process left no answer") from None
     if not isinstance(found, dict) or not found.keys() & {"refused", "answer"}:
