@@ -136,25 +136,22 @@ def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in policy.items():
         if key in ("baseline", "candidate", "reference"):  # the pair is told as arms
             continue
-        if isinstance(value, list | tuple):
-            found.update(_rule(key, rule) for rule in value)
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             found |= {f"{key}.{name}": inner for name, inner in value.items()}
+        elif key == "waivers":
+            found |= {f"waiver of {each['finding']}": each["until"] for each in value}
+        elif isinstance(value, list | tuple):
+            for rule in value:
+                if key == "criteria":
+                    what, bound = f"{rule['metric']} {rule['statistic']} {rule['role']}", "margin"
+                else:
+                    relative = " against legacy's" if rule["relative"] else ""
+                    what, bound = f"coverage {rule['level']} %{relative}", "tolerance"
+                scope = [str(e) for name in ("datasets", "steps", "slices") for e in rule[name]]
+                found[what + (f" on {', '.join(scope)}" if scope else "")] = rule[bound]
         else:
             found[key] = value
     return found
-
-
-def _rule(kind: str, rule: Mapping[str, Any]) -> tuple[str, Any]:
-    if kind == "criteria":
-        what, bound = f"{rule['metric']} {rule['statistic']} {rule['role']}", rule["margin"]
-    elif kind == "coverage":
-        relative = " against legacy's" if rule["relative"] else ""
-        what, bound = f"coverage {rule['level']} %{relative}", rule["tolerance"]
-    else:
-        return f"waiver of {rule['finding']}", rule["until"]
-    scope = [str(e) for name in ("datasets", "steps", "slices") for e in rule[name]]
-    return what + (f" on {', '.join(scope)}" if scope else ""), bound
 
 
 def _value(value: Any) -> str:

@@ -92,7 +92,14 @@ def rehearse(
     most = max(independent_of(scores).values())
     planned = policy.looks or Looks(max_origins=max(2, most), attempts=1)
     policy = dataclasses.replace(policy, looks=planned)
-    nights = _nights(scores, ends, since, every, first=math.ceil(most / MORE))
+    nights = sorted({str(day) for each in ends for day in each})
+    if since:
+        nights = [day for day in nights if day >= since]
+    else:
+        least = math.ceil(most / MORE)
+        came = {day: independent_of(_until(scores, ends, day)) for day in nights}
+        nights = [day for day in nights if max(came[day].values()) >= least]
+    nights = nights[::every]
     if not nights:
         raise StoreError(
             f"--from {since}: no origin was judged after that day, so there is nothing to rehearse"
@@ -115,20 +122,6 @@ def rehearse(
         _stream(truth, units, cells, policy, ends, nights)
         for truth, (units, cells) in truths.items()
     ]
-
-
-def _nights(
-    scores: Sequence[UnitScores], ends: Sequence[Dates], since: str, every: int, *, first: int
-) -> list[str]:
-    """Dates on which something was judged, from the first night on."""
-    days = sorted({str(day) for each in ends for day in each})
-    if since:
-        days = [day for day in days if day >= since]
-    else:
-        days = [
-            day for day in days if max(independent_of(_until(scores, ends, day)).values()) >= first
-        ]
-    return days[::every]
 
 
 def _until(scores: Sequence[UnitScores], ends: Sequence[Dates], day: str) -> list[UnitScores]:

@@ -15,7 +15,6 @@ from harness.evidence.comparison import answer
 from harness.evidence.estimand import Coverage, loss_of
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, pair
-from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded
 from harness.experiments.waivers import WaiverState
 from harness.judging.declared import JudgedGrid
@@ -84,6 +83,19 @@ def safeguards_of(
     if validity.reference is None:
         pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
         notes.append(fact(FactCode.NO_REFERENCE_ARM, **pair_))
+    wide = [  # what passes settings so wide is hardly judged
+        (rule.estimand.name, abs(rule.bound))
+        for rule in policy.rules
+        if rule.role == "guardrail" and abs(rule.bound) > WIDEST_MARGIN
+    ]
+    if wide:
+        rules = tuple(dict.fromkeys(wide))
+        notes.append(fact(FactCode.WIDE_MARGINS, rules=rules, most=WIDEST_MARGIN))
+    if policy.alpha > LARGEST_ALPHA:
+        notes.append(fact(FactCode.LAX_ALPHA, alpha=policy.alpha, most=LARGEST_ALPHA))
+    doubted, skill = EvidenceNeeded().implausible_skill, policy.evidence.implausible_skill
+    if skill > doubted:
+        notes.append(fact(FactCode.LAX_IMPLAUSIBLE, skill=skill, most=doubted))
     return Safeguards(
         first=first,
         holds=(
@@ -92,7 +104,7 @@ def safeguards_of(
             *stops,
             *implausible,
         ),
-        notes=(*notes, *_lax(policy)),
+        notes=tuple(notes),
     )
 
 
@@ -174,23 +186,6 @@ def _covers(grid: JudgedGrid) -> Iterator[Fact]:
                 rows.append((dataset, estimand.metric, *shares))
     if rows:
         yield fact(FactCode.COVERS_OTHERWISE, arm=policy.candidate, rows=tuple(rows))
-
-
-def _lax(policy: Policy) -> Iterator[Fact]:
-    """Settings so wide that what passes them is hardly judged."""
-    wide = [
-        (rule.estimand.name, abs(rule.bound))
-        for rule in policy.rules
-        if rule.role == "guardrail" and abs(rule.bound) > WIDEST_MARGIN
-    ]
-    if wide:
-        yield fact(FactCode.WIDE_MARGINS, rules=tuple(dict.fromkeys(wide)), most=WIDEST_MARGIN)
-    if policy.alpha > LARGEST_ALPHA:
-        yield fact(FactCode.LAX_ALPHA, alpha=policy.alpha, most=LARGEST_ALPHA)
-    doubted = EvidenceNeeded().implausible_skill
-    if policy.evidence.implausible_skill > doubted:
-        skill = policy.evidence.implausible_skill
-        yield fact(FactCode.LAX_IMPLAUSIBLE, skill=skill, most=doubted)
 
 
 def waived_away(findings: Sequence[Finding]) -> Iterator[Fact]:

@@ -387,7 +387,20 @@ def _known_on(store: Store, split: Split, moment: Moment | None) -> Callable[[da
         when = day or (date.fromisoformat(moment.at[:10]) if moment is not None else None)
         series = data.series if when is None else data.known_on(when)
         series = up_to(series, _sessions(series.dates, last))
-        return _overlaid(series, reported) if reported else series
+        if not reported:
+            return series
+        days = np.array(sorted(reported), dtype="datetime64[D]")
+        values = np.array([reported[str(day)] for day in days])
+        there, more = np.isin(days, series.dates), days > series.dates[-1]
+        target = series.target.copy()
+        target[np.searchsorted(series.dates, days[there])] = values[there]
+        empty = np.full((int(more.sum()), series.past.shape[1]), np.nan)
+        return dataclasses.replace(
+            series,
+            dates=np.concatenate([series.dates, days[more]]),
+            target=np.concatenate([target, values[more]]),
+            past=np.concatenate([series.past, empty]),
+        )
 
     return known
 
@@ -449,23 +462,6 @@ def last_widths(settings: Settings, grid: Grid, store: Store) -> dict[str, dict[
             "width": (ends[:, 1] - ends[:, 0]).tolist(),
         }
     return found
-
-
-def _overlaid(series: Series, reported: Mapping[str, float]) -> Series:
-    """A series with other values of its sessions, and with later ones."""
-    days = np.array(sorted(reported), dtype="datetime64[D]")
-    values = np.array([reported[str(day)] for day in days])
-    there, more = np.isin(days, series.dates), days > series.dates[-1]
-    target = series.target.copy()
-    target[np.searchsorted(series.dates, days[there])] = values[there]
-    return dataclasses.replace(
-        series,
-        dates=np.concatenate([series.dates, days[more]]),
-        target=np.concatenate([target, values[more]]),
-        past=np.concatenate(
-            [series.past, np.full((int(more.sum()), series.past.shape[1]), np.nan)]
-        ),
-    )
 
 
 def serving_fits(grid: Grid, store: Store) -> dict[str, dict[str, str]]:
