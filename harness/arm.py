@@ -135,20 +135,17 @@ def training_of(found: Any) -> Training:
     """
     if not isinstance(found, Training):
         raise ForecastError(f"its fit returned {type(found).__name__}, expected a Training")
-    best = found.best_epoch
+    best, curve = found.best_epoch, []
+    names = [each.name for each in dataclasses.fields(Epoch) if each.name != "epoch"]
+    for row in found.curve:
+        given = {name: getattr(row, name, None) for name in names}
+        numbers = {name: math.nan if v is None else _number(name, v) for name, v in given.items()}
+        curve.append(Epoch(epoch=_whole("epoch", row.epoch), **numbers))
     return Training(
-        curve=tuple(map(_plain_epoch, found.curve)),
+        curve=tuple(curve),
         best_epoch=None if best is None else _whole("best_epoch", best),
         diverged=bool(found.diverged),
     )
-
-
-def _plain_epoch(row: Epoch) -> Epoch:
-    """A row of a curve in plain numbers; NaN where it has none."""
-    names = [each.name for each in dataclasses.fields(Epoch) if each.name != "epoch"]
-    given = {name: getattr(row, name, None) for name in names}
-    numbers = {name: math.nan if v is None else _number(name, v) for name, v in given.items()}
-    return Epoch(epoch=_whole("epoch", row.epoch), **numbers)
 
 
 def _whole(name: str, value: Any) -> int:

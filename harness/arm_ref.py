@@ -249,7 +249,15 @@ def user_code() -> Iterator[None]:
     QuitError
         When the code asks to end the program.
     """
-    kept = _output_pointed_aside()
+    with suppress(OSError, ValueError):
+        if sys.stdout is not None:  # it is None where it was closed by who started us
+            sys.stdout.flush()  # what is ours goes where it belongs
+    kept: int | None = None
+    with suppress(OSError):  # one of them was closed by who started us
+        os.fstat(2)
+        kept = os.dup(1)
+    if kept is not None:
+        os.dup2(2, 1)  # for code below Python's own
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -260,23 +268,6 @@ def user_code() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
-
-
-def _output_pointed_aside() -> int | None:
-    """Point the descriptor of standard output to standard error, for code below Python's own.
-
-    Gives a copy of what it was; None where one of them was closed by who started us.
-    """
-    with suppress(OSError, ValueError):
-        if sys.stdout is not None:  # it is None where it was closed by who started us
-            sys.stdout.flush()  # what is ours goes where it belongs
-    try:
-        os.fstat(2)
-        kept = os.dup(1)
-    except OSError:
-        return None
-    os.dup2(2, 1)
-    return kept
 
 
 _Result = TypeVar("_Result")

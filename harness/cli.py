@@ -130,14 +130,12 @@ def _refusal(problem: Exception) -> str | None:
 def _with_what_was_given(said: str, command: Any, arguments: list[str]) -> str:
     """The same with each printed command completed by the options of the one that was refused."""
     node, words = command, list(arguments)
-    while place := next((n for n, word in enumerate(words, 1) if word in _verbs_of(node)), 0):
+    while place := next(
+        (n for n, word in enumerate(words, 1) if word in getattr(node, "commands", ())), 0
+    ):
         node, words = node.commands[words[place - 1]], words[place:]
     context = node.make_context(node.name, words, resilient_parsing=True)
     return pasteable(said, root=command, context=context)
-
-
-def _verbs_of(command: Any) -> Any:
-    return getattr(command, "commands", ())
 
 
 def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> None:

@@ -36,7 +36,16 @@ from harness.errors import ArmError, exception_line
 from harness.forecast import LEVELS, Forecast
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.saved_state import SavedState, read_state, write_state
-from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
+from harness.window import (
+    Array,
+    Context,
+    Contexts,
+    RollingOrigin,
+    Rows,
+    Series,
+    contexts_at,
+    frozen,
+)
 
 CROSSED = "quantiles fall by more than half of what they rise"
 """Crossing beyond repair: sorting such quantiles would be inventing a distribution."""
@@ -73,34 +82,29 @@ class _Side:
         training = None
         lost = self.unfit if continues(self.arm) else ""  # there is nothing to start from
         self.unfit = (lost or self.unloaded) if isinstance(self.arm, Learns) else ""
-        if isinstance(self.arm, Learns) and not self.unfit:
-            training, problem = attempt(partial(_trained, self.arm, context, seed))
+        if isinstance(arm := self.arm, Learns) and not self.unfit:
+            training, problem = attempt(lambda: training_of(arm.fit(context, seed=seed)))
             _expect_own_fault(problem)
             self.unfit = "" if problem is None else exception_line(problem)
         self.residuals, self.unmeasured = None, self.unfit or self.unloaded
-        if not self.unmeasured:
-            self._measure(context)
-        return training
-
-    def _measure(self, context: Context) -> None:
-        """Measure its errors, once a fit, unless its last window has a distribution."""
+        if self.unmeasured:
+            return training
         newest, _ = attempt(partial(self._asked, context, np.array([len(context)])))
-        if newest is not None and newest.has_distribution:
-            return
-        plan = RollingOrigin(
-            horizon=context.horizon, stride=1, origins=1, validation=context.validation
-        )
-        measured, problem = attempt(
-            lambda: measure_residuals(
-                lambda origins: self._asked(context, origins).point,
-                _series(context),
-                fitted_at=len(context),
-                plan=plan,
+        if newest is None or not newest.has_distribution:  # measured once a fit
+            plan = RollingOrigin(
+                horizon=context.horizon, stride=1, origins=1, validation=context.validation
             )
-        )
-        _expect_own_fault(problem)
-        self.residuals = measured
-        self.unmeasured = "" if problem is None else exception_line(problem)
+            self.residuals, problem = attempt(
+                lambda: measure_residuals(
+                    lambda origins: self._asked(context, origins).point,
+                    _series(context),
+                    fitted_at=len(context),
+                    plan=plan,
+                )
+            )
+            _expect_own_fault(problem)
+            self.unmeasured = "" if problem is None else exception_line(problem)
+        return training
 
     def _asked(self, context: Context, origins: Rows) -> Forecast:
         """Its forecast at origins inside of the history it was fitted on."""
@@ -149,6 +153,7 @@ class _Side:
         return first.beside(self.answer(_rows(contexts, slice(middle, None))))
 
     def _answer(self, contexts: Contexts) -> _Answers:
+        """Its answers at the levels asked for, and why a window has no admissible one."""
         seen = _last(contexts, self.arm.context_length)
         forecast = self.arm.forecast(seen)
         expect_answer(forecast, seen)
@@ -157,9 +162,27 @@ class _Side:
                 self.unfit = self.unmeasured  # the same for every window of this fit
                 return _Answers.none(contexts, self.unmeasured)
             forecast = self.residuals.around(forecast, contexts.last)
+        given, crossed = forecast.quantiles, np.zeros(len(forecast), dtype=bool)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
-            quantiles = _on_levels(forecast, contexts.levels)
-            return _Answers(point=forecast.point, quantiles=quantiles, reason=_refused(forecast))
+            if given is not None:
+                change = np.diff(given, axis=-1)
+                falls = -np.minimum(change, 0).sum(axis=-1)
+                crossed = (falls > np.maximum(change, 0).sum(axis=-1) / 2).any(axis=1)
+            if given is not None and np.array_equal(forecast.levels, contexts.levels):
+                quantiles = given  # what crosses stays visible, and is counted when scored
+            else:
+                quantiles = forecast.at(contexts.levels)
+        why = forecast.fallback or ("",) * len(forecast)  # an arm may say it of a window itself
+        return _Answers(
+            point=forecast.point,
+            quantiles=quantiles,
+            reason=tuple(
+                CROSSED if bad and fine else "" if fine else own or "forecast is not finite"
+                for bad, fine, own in zip(
+                    crossed.tolist(), forecast.finite.tolist(), why, strict=True
+                )
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +258,16 @@ class WithFallback:
     _restored: bool = field(init=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
-        self._sides = tuple(_Side(arm=_built(*spec)) for spec in self._specs())
+        sides = []
+        for side, spec in self._specs():
+            if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
+                raise ArmError(
+                    f'{side} = {spec!r}: expected a table such as {{use = "module:Class"}}'
+                )
+            options = {key: value for key, value in spec.items() if key != "use"}
+            ref = ArmRef(name=side, use=str(spec["use"]), role="reference", options=options)
+            sides.append(_Side(arm=ref.build()))
+        self._sides = tuple(sides)
 
     def _specs(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
         return list(zip(SIDES, (self.primary, self.fallback), strict=True))
@@ -352,46 +384,14 @@ class WithFallback:
         )
 
 
-def _trained(arm: Learns, context: Context, seed: int) -> Training:
-    return training_of(arm.fit(context, seed=seed))
-
-
-def _on_levels(forecast: Forecast, levels: Array) -> Array:
-    """Quantiles at the levels asked for; as they came where they are there already."""
-    if forecast.quantiles is not None and np.array_equal(forecast.levels, levels):
-        return forecast.quantiles  # what crosses stays visible, and is counted when scored
-    return forecast.at(levels)
-
-
-def _refused(forecast: Forecast) -> tuple[str, ...]:
-    """Why each window's answer is inadmissible, '' where it is fine."""
-    crossed = np.zeros(len(forecast), dtype=bool)
-    if forecast.quantiles is not None:
-        change = np.diff(forecast.quantiles, axis=-1)
-        falls = -np.minimum(change, 0).sum(axis=-1)
-        crossed = (falls > np.maximum(change, 0).sum(axis=-1) / 2).any(axis=1)
-    why = forecast.fallback or ("",) * len(forecast)  # an arm may say it of a window itself
-    return tuple(
-        CROSSED if bad and fine else "" if fine else own or "forecast is not finite"
-        for bad, fine, own in zip(crossed.tolist(), forecast.finite.tolist(), why, strict=True)
-    )
-
-
-def _built(side: str, spec: Mapping[str, Option]) -> Arm:
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
-        raise ArmError(f'{side} = {spec!r}: expected a table such as {{use = "module:Class"}}')
-    options = {key: value for key, value in spec.items() if key != "use"}
-    return ArmRef(name=side, use=str(spec["use"]), role="reference", options=options).build()
-
-
 def _rows(contexts: Contexts, part: slice | Rows) -> Contexts:
     """Some windows of a batch."""
     return dataclasses.replace(
         contexts,
-        dates=_still(contexts.dates[part]),
-        target=_still(contexts.target[part]),
-        past=_still(contexts.past[part]),
-        length=_still(contexts.length[part]),
+        dates=frozen(contexts.dates[part]),
+        target=frozen(contexts.target[part]),
+        past=frozen(contexts.past[part]),
+        length=frozen(contexts.length[part]),
     )
 
 
@@ -405,13 +405,8 @@ def _last(contexts: Contexts, length: int | None) -> Contexts:
         dates=contexts.dates[:, -length:],
         target=contexts.target[:, -length:],
         past=contexts.past[:, -length:],
-        length=_still(np.minimum(contexts.length, length)),
+        length=frozen(np.minimum(contexts.length, length)),
     )
-
-
-def _still(values: Any) -> Any:
-    values.flags.writeable = False
-    return values
 
 
 def _series(context: Context) -> Series:

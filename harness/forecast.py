@@ -397,8 +397,19 @@ def quantiles_at(quantiles: Array, levels: Array, wanted: Array) -> Array:
     """
     if len(levels) == len(wanted) and np.allclose(levels, wanted, rtol=0, atol=1e-9):
         return quantiles
+    weights: Array = np.full((len(levels), len(wanted)), float(len(levels) == 1))  # [q, Q]
+    score = normal_scores(levels)
+    for column, level in enumerate(wanted.tolist() if len(levels) > 1 else ()):
+        same = np.flatnonzero(np.abs(levels - level) < 1e-9)
+        if len(same):
+            weights[same[0], column] = 1.0
+            continue
+        left = int(np.clip(np.searchsorted(levels, level) - 1, 0, len(levels) - 2))
+        share = (NormalDist().inv_cdf(level) - score[left]) / (score[left + 1] - score[left])
+        weights[left, column] = 1.0 - share
+        weights[left + 1, column] = share
     with np.errstate(invalid="ignore"):  # infinity times a weight of 0
-        return quantiles @ _level_weights(levels, wanted)
+        return quantiles @ weights
 
 
 def extrapolated(levels: Array, wanted: Array) -> int:
@@ -409,24 +420,6 @@ def extrapolated(levels: Array, wanted: Array) -> int:
 def normal_scores(levels: Array) -> Array:
     """Quantiles of the standard normal distribution at levels [Q]."""
     return np.array([NormalDist().inv_cdf(level) for level in levels.tolist()])
-
-
-def _level_weights(levels: Array, wanted: Array) -> Array:
-    """Weights [q, Q] of the linear map from quantiles at `levels` to quantiles at `wanted`."""
-    weights = np.zeros((len(levels), len(wanted)))
-    if len(levels) == 1:
-        return weights + 1.0
-    score = normal_scores(levels)
-    for column, level in enumerate(wanted.tolist()):
-        same = np.flatnonzero(np.abs(levels - level) < 1e-9)
-        if len(same):
-            weights[same[0], column] = 1.0
-            continue
-        left = int(np.clip(np.searchsorted(levels, level) - 1, 0, len(levels) - 2))
-        share = (NormalDist().inv_cdf(level) - score[left]) / (score[left + 1] - score[left])
-        weights[left, column] = 1.0 - share
-        weights[left + 1, column] = share
-    return weights
 
 
 def _expect_shape(name: str, values: Array, shape: tuple[int, ...]) -> None:

@@ -81,7 +81,15 @@ def central_intervals(answer: Any) -> dict[float, tuple[Any, Any]]:
         raise ForecastError(
             f"'{INTERVALS}' is a {type(found).__name__}; expected bounds by labels such as 95%"
         )
-    return _by_level(INTERVALS, {label: _bounds(label, value) for label, value in found.items()})
+    bounds: dict[Any, tuple[Any, Any]] = {}
+    for label, value in found.items():
+        if isinstance(value, Mapping) and {"lower", "upper"} <= value.keys():
+            bounds[label] = value["lower"], value["upper"]
+        elif isinstance(value, tuple | list) and len(value) >= 2:
+            bounds[label] = value[0], value[1]
+        else:
+            raise ForecastError(f"'{INTERVALS}' has no lower and upper bound under {label!r}")
+    return _by_level(INTERVALS, bounds)
 
 
 def level_of(key: str, label: Any) -> float:
@@ -118,11 +126,3 @@ def _by_level(key: str, found: Mapping[Any, Any]) -> dict[float, Any]:
     if len(set(levels.values())) < len(levels):
         raise ForecastError(f"'{key}' has two labels of one level: {', '.join(map(str, found))}")
     return {levels[label]: value for label, value in found.items()}
-
-
-def _bounds(label: Any, found: Any) -> tuple[Any, Any]:
-    if isinstance(found, Mapping) and {"lower", "upper"} <= found.keys():
-        return found["lower"], found["upper"]
-    if isinstance(found, tuple | list) and len(found) >= 2:
-        return found[0], found[1]
-    raise ForecastError(f"'{INTERVALS}' has no lower and upper bound under {label!r}")

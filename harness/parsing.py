@@ -124,7 +124,9 @@ def fields_of(
     """Values of a dataclass's fields as a table has them, and what is wrong with its keys."""
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in apart}
     hints, values = get_type_hints(kind), {}
-    missing = [name for name, item in fields.items() if name not in found and _required(item)]
+    none = dataclasses.MISSING
+    needed = [n for n, f in fields.items() if f.default is none and f.default_factory is none]
+    missing = [name for name in needed if name not in found]
     unknown, faults = [key for key in found if key not in fields], []
     near = {key: meant(key, missing) or meant(key, fields) for key in unknown}
     if unknown:
@@ -232,7 +234,7 @@ def check_fields(made: Any) -> None:
     holder = type("Given", (), {"__annotations__": given, "__module__": type(made).__module__})
     for name, kind in get_type_hints(holder).items():
         value = getattr(made, name)
-        wanted = _expected(kind, value)
+        wanted, _ = _read_as(kind, value)
         if wanted:
             raise ValueError(f"{name} = {_short(value)}: expected {wanted}")
 
@@ -240,16 +242,6 @@ def check_fields(made: Any) -> None:
 def _short(value: Any) -> str:
     text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _required(item: dataclasses.Field[Any]) -> bool:
-    no_default = item.default is dataclasses.MISSING
-    return no_default and item.default_factory is dataclasses.MISSING
-
-
-def _expected(kind: Any, value: Any) -> str:
-    """What a value should be; '' where it is."""
-    return _read_as(kind, value)[0]
 
 
 def _read_as(kind: Any, value: Any) -> tuple[str, Any]:

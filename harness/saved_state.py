@@ -96,18 +96,7 @@ def read_state(folder: Path, arm: Any) -> SavedState:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    content = _read_content(folder / _FACTS)
-    _expect_same_arm(folder, content, arm)
-    try:
-        stored = (folder / _ARRAYS).read_bytes()
-        if hashlib.sha256(stored).hexdigest() != content["arrays"]:
-            raise ArmError(f"saved fit {folder / _ARRAYS} is damaged: its digest is another")
-        return SavedState(facts=content["facts"], arrays=load(stored))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as problem:
-        raise ArmError(_unreadable(folder / _ARRAYS, problem)) from problem
-
-
-def _read_content(path: Path) -> dict[str, Any]:
+    path = folder / _FACTS
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as problem:
@@ -116,10 +105,6 @@ def _read_content(path: Path) -> dict[str, Any]:
         raise ArmError(f"saved fit {path}: expected schema = {_SCHEMA}")
     if content.pop("sha256", None) != _digest(content):
         raise ArmError(f"saved fit {path} is damaged: its digest is another")
-    return content
-
-
-def _expect_same_arm(folder: Path, content: Mapping[str, Any], arm: Any) -> None:
     if content.get("arm") != _name_of(arm):
         raise ArmError(f"saved fit {folder} is of {content.get('arm')}, not of {_name_of(arm)}")
     theirs, ours = content["options"], _options_of(arm)
@@ -127,6 +112,13 @@ def _expect_same_arm(folder: Path, content: Mapping[str, Any], arm: Any) -> None
         made, wanted = (f"{json.dumps(options.get(name)):.80}" for options in (theirs, ours))
         if theirs.get(name) != ours.get(name) and made != wanted:  # NaN equals nothing
             raise ArmError(f"saved fit {folder} was made with {name} = {made}, not with {wanted}")
+    try:
+        stored = (folder / _ARRAYS).read_bytes()
+        if hashlib.sha256(stored).hexdigest() != content["arrays"]:
+            raise ArmError(f"saved fit {folder / _ARRAYS} is damaged: its digest is another")
+        return SavedState(facts=content["facts"], arrays=load(stored))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as problem:
+        raise ArmError(_unreadable(folder / _ARRAYS, problem)) from problem
 
 
 def _name_of(arm: Any) -> str:

@@ -228,7 +228,17 @@ class RollingOrigin:
         if cutoffs is None or not len(cutoffs):
             origin = self._begun(dates, label)
         else:
-            origin = _rows_after(dates, cutoffs, label)
+            reached = cutoffs[cutoffs <= dates[-1]]
+            rows = np.searchsorted(dates, reached)
+            gone = reached[dates[rows] != reached]
+            if len(gone) or not len(reached):
+                lost = gone[0] if len(gone) else cutoffs[0]
+                raise ConfigError(
+                    f"{label} has no session on {lost}, where an origin of this plan was recorded: "
+                    "its sessions are others than those the store was begun with; use another "
+                    "--store"
+                )
+            origin = rows.astype(np.int64) + 1  # of the first sessions not seen
         if grow and self.grows:
             more = np.arange(origin[-1] + self.stride, len(dates) + 1, self.stride, dtype=np.int64)
             origin = np.concatenate([origin, more])
@@ -255,7 +265,14 @@ class RollingOrigin:
 
     def _first_row(self, dates: Dates, last: int, label: str) -> int:
         if isinstance(self.first, str):
-            first = int(np.searchsorted(dates, np.datetime64(_iso_date(self.first))))
+            try:
+                day = np.datetime64(date.fromisoformat(self.first))
+            except ValueError:
+                raise ConfigError(
+                    f"[plan] first = '{self.first}': expected a date such as 2015-01-31 or a row "
+                    "number"
+                ) from None
+            first = int(np.searchsorted(dates, day))
             if len(dates) and first == len(dates):
                 raise ConfigError(f"[plan] first = '{self.first}': {label} ends on {dates[-1]}")
         elif self.first is not None:
@@ -367,9 +384,9 @@ def up_to(series: Series, stop: int) -> Series:
     """Copy the rows before `stop`."""
     return dataclasses.replace(
         series,
-        dates=_frozen(series.dates[:stop].copy()),
-        target=_frozen(series.target[:stop].copy()),
-        past=_frozen(series.past[:stop].copy()),
+        dates=frozen(series.dates[:stop].copy()),
+        target=frozen(series.target[:stop].copy()),
+        past=frozen(series.past[:stop].copy()),
     )
 
 
@@ -377,9 +394,9 @@ def context_at(series: Series, origin: int, *, plan: RollingOrigin) -> Context:
     """Copy everything a fit at `origin` may see."""
     start = max(0, origin - plan.history) if plan.history else 0
     return Context(
-        dates=_frozen(series.dates[start:origin].copy()),
-        target=_frozen(series.target[start:origin].copy()),
-        past=_frozen(series.past[start:origin].copy()),
+        dates=frozen(series.dates[start:origin].copy()),
+        target=frozen(series.target[start:origin].copy()),
+        past=frozen(series.past[start:origin].copy()),
         past_names=series.past_names,
         weekmask=series.weekmask,
         season=series.season,
@@ -406,11 +423,11 @@ def contexts_at(
     size = limit if length is None else min(length, limit)
     pad = max(0, size - int(origins.min()))
     return Contexts(
-        dates=_frozen(_tails(series.dates, origins, size, pad, np.datetime64("NaT"))),
-        target=_frozen(_tails(series.target, origins, size, pad, np.nan)),
-        past=_frozen(_tails(series.past, origins, size, pad, np.nan)),
+        dates=frozen(_tails(series.dates, origins, size, pad, np.datetime64("NaT"))),
+        target=frozen(_tails(series.target, origins, size, pad, np.nan)),
+        past=frozen(_tails(series.past, origins, size, pad, np.nan)),
         past_names=series.past_names,
-        length=_frozen(np.minimum(origins, size)),
+        length=frozen(np.minimum(origins, size)),
         weekmask=series.weekmask,
         season=series.season,
         horizon=plan.gap + plan.horizon,
@@ -430,24 +447,10 @@ def _tails(
     return tails if tails.ndim == 2 else np.ascontiguousarray(np.moveaxis(tails, -1, 1))
 
 
-def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
+def frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
+    """The same array, read-only from now on."""
     values.flags.writeable = False
     return values
-
-
-def _rows_after(dates: Dates, cutoffs: Dates, label: str) -> Rows:
-    """Rows of the first sessions not seen, for recorded cutoffs that the data have reached."""
-    reached = cutoffs[cutoffs <= dates[-1]]
-    rows = np.searchsorted(dates, reached)
-    gone = reached[dates[rows] != reached]
-    if len(gone) or not len(reached):
-        lost = gone[0] if len(gone) else cutoffs[0]
-        raise ConfigError(
-            f"{label} has no session on {lost}, where an origin of this plan was recorded: its "
-            "sessions are others than those the store was begun with; use another --store"
-        )
-    origins: Rows = rows.astype(np.int64) + 1
-    return origins
 
 
 MOST = 10_000_000
@@ -463,12 +466,3 @@ def counted(settings: object, least: Mapping[str, int]) -> list[str]:
             wanted = f"at most {MOST:,}" if value > MOST else f"{lowest} or more"
             faults.append(f"{name} = {value}: expected {wanted}")
     return faults
-
-
-def _iso_date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"[plan] first = '{text}': expected a date such as 2015-01-31 or a row number"
-        ) from None

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.data import tables
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
@@ -22,7 +21,7 @@ from harness.data.revisions import Revision, agreement, first_known, read_revisi
 from harness.data.tables import TextTable, count_text
 from harness.errors import ConfigError, DataError, meant
 from harness.parsing import read_toml
-from harness.window import Array, Dates, Series
+from harness.window import Array, Series, frozen
 
 BUILT_IN = ("DOW_JONES", "GOLD")
 """What comes with the package."""
@@ -95,9 +94,9 @@ class Dataset:
         keep = np.append(True, np.diff(self.series.target) != 0)
         series = replace(
             self.series,
-            dates=_frozen(self.series.dates[keep]),
-            target=_frozen(self.series.target[keep]),
-            past=_frozen(self.series.past[keep]),
+            dates=frozen(self.series.dates[keep]),
+            target=frozen(self.series.target[keep]),
+            past=frozen(self.series.past[keep]),
         )
         return replace(self, series=series, skipped=self.skipped + int((~keep).sum()))
 
@@ -259,13 +258,10 @@ def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
     """
     path = find(dataset_id, folders)
     dataset, bundled = read_dataset(path), builtin_folder() / f"{dataset_id}.toml"
-    if path != bundled and bundled.is_file():
-        _expect_continuation(dataset, read_dataset(bundled))
-    return dataset
-
-
-def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
-    ours, theirs = bundled.manifest, dataset.manifest
+    if path == bundled or not bundled.is_file():
+        return dataset
+    begun = read_dataset(bundled)
+    ours, theirs = begun.manifest, dataset.manifest
     problems = [
         f"{what} = {there!r}, built in {here!r}"
         for what, there, here in (
@@ -280,16 +276,15 @@ def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
     if theirs.last < ours.last:
         problems.append(f"last = {theirs.last}, built in {ours.last}")
     if not problems:
-        known = dataset.first_known
-        compared = agreement(bundled.series, known, place=lambda row: f"row {row + 1}")
-        problems = (
-            [text] if (text := compared.differences(bundled.series, ours.columns.names[1:])) else []
-        )
+        compared = agreement(begun.series, dataset.first_known, place=lambda row: f"row {row + 1}")
+        text = compared.differences(begun.series, ours.columns.names[1:])
+        problems = [text] if text else []
     if problems:
         raise DataError(
             f"{dataset.path}: dataset '{dataset.id}' comes with abharness, and this file does "
             f"not continue it: {'; '.join(problems)}; give it another id"
         )
+    return dataset
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -329,7 +324,17 @@ def _read_once(path: Path) -> Dataset:
         table = tables.read_text_table(file, tables.decode(file, raw))
     series = _series(table, manifest)
     digest = hashlib.sha256(raw).hexdigest()
-    _check_promises(table, manifest, series.dates, digest)
+    if len(table) != manifest.rows:
+        raise DataError(f"{table.path}: {len(table)} rows; its manifest says {manifest.rows}")
+    for row, wanted in ((0, manifest.first), (len(table) - 1, manifest.last)):
+        if str(series.dates[row]) != wanted.isoformat():
+            said = f"{series.dates[row]}; its manifest says {wanted}"
+            raise table.fault(row, manifest.columns.date, said)
+    if digest != manifest.sha256:
+        raise DataError(
+            f"{table.path}: sha256 is {digest}; its manifest says {manifest.sha256}: the file has "
+            "changed"
+        )
     revisions: tuple[Revision, ...] = ()
     if manifest.revisions is not None:
         record = path.parent / manifest.revisions.file
@@ -422,27 +427,13 @@ def _series(table: TextTable, manifest: Manifest) -> Series:
     for index, name in enumerate(columns.past):
         past[:, index] = tables.numbers(table, name)
     return Series(
-        dates=_frozen(dates),
-        target=_frozen(target),
-        past=_frozen(past),
+        dates=frozen(dates),
+        target=frozen(target),
+        past=frozen(past),
         past_names=columns.past,
         weekmask=manifest.calendar,
         season=manifest.season,
     )
-
-
-def _check_promises(table: TextTable, manifest: Manifest, dates: Dates, digest: str) -> None:
-    name = manifest.columns.date
-    if len(table) != manifest.rows:
-        raise DataError(f"{table.path}: {len(table)} rows; its manifest says {manifest.rows}")
-    for row, wanted in ((0, manifest.first), (len(table) - 1, manifest.last)):
-        if str(dates[row]) != wanted.isoformat():
-            raise table.fault(row, name, f"{dates[row]}; its manifest says {wanted}")
-    if digest != manifest.sha256:
-        raise DataError(
-            f"{table.path}: sha256 is {digest}; its manifest says {manifest.sha256}: the file has "
-            "changed"
-        )
 
 
 def _repeats_text(repeats: Repeats) -> str:
@@ -456,8 +447,3 @@ def _largest_move(series: Series) -> str:
     moves = series.target[1:] / series.target[:-1] - 1
     row = int(np.argmax(np.abs(moves)))
     return f"{100 * moves[row]:+.2f} % on {series.dates[row + 1]}"
-
-
-def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
-    values.flags.writeable = False
-    return values

@@ -208,8 +208,17 @@ def import_file(
     today = today or datetime.now(UTC).date()
     found = build_series(path, raw, columns, options, today=today)
     columns = Columns(date=date or "date", target=target, past=columns.past)
-    single = not options.id_column or len(options.series) == 1
-    names = [dataset_id] if single else _names(path, dataset_id, [built.name for built in found])
+    names = [dataset_id]
+    if options.id_column and len(options.series) != 1:
+        series = [built.name for built in found]
+        signs = "[^A-Za-z0-9_.-]+"  # that no file name should have
+        names = [f"{dataset_id}-{re.sub(signs, '_', name) or '_'}" for name in series]
+        for place, name in enumerate(names):
+            if (first := names.index(name)) < place:
+                both = f"'{series[first]}' and '{series[place]}'"
+                raise DataError(
+                    f"{path}: series {both} would both be called '{name}'; --series takes one"
+                )
     drafts = []
     for name, built in zip(names, found, strict=True):
         _check_free(name, folder, folders)
@@ -248,18 +257,6 @@ def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
                 f"choose another id, or add sessions with `abharness data update {dataset_id} FILE`"
             )
             raise DataError(f"{taken}: dataset '{dataset_id}' exists already; {hint}")
-
-
-def _names(path: Path, prefix: str, series: Sequence[str]) -> list[str]:
-    """An id for each series: signs that no file name should have become ``_``."""
-    names = [f"{prefix}-{re.sub('[^A-Za-z0-9_.-]+', '_', name) or '_'}" for name in series]
-    for place, name in enumerate(names):
-        if (first := names.index(name)) < place:
-            both = f"'{series[first]}' and '{series[place]}'"
-            raise DataError(
-                f"{path}: series {both} would both be called '{name}'; --series takes one"
-            )
-    return names
 
 
 def _manifest(
@@ -341,6 +338,17 @@ def build_series(
             f"--id-column {shown(options.id_column or '')}: that column already has a role"
         )
     table = read_table(path, raw, (*columns.names, *ids), options, faults)
+    if options.missing_text or options.ignore_text:
+        gone = {plain(text).casefold() for text in options.missing_text}
+        cells = []
+        for name, column in zip(table.names, table.cells, strict=True):
+            found = list(column)
+            if name in columns.names:
+                found = ["" if plain(cell).casefold() in gone else cell for cell in found]
+            for text in options.ignore_text if name in columns.names[1:] else ():
+                found = [cell.replace(text, "") for cell in found]
+            cells.append(found)
+        table = replace(table, cells=tuple(cells))
     built = [
         _Builder(
             name=name,
@@ -351,27 +359,10 @@ def build_series(
             calendar=calendar,
             said=list(part.notes),
         ).build(today)
-        for name, part in _parts(_with_user_texts(table, columns, options), options)
+        for name, part in _parts(table, options)
     ]
     faults.raise_any()
     return [series for series in built if series is not None]
-
-
-def _with_user_texts(table: TextTable, columns: Columns, options: ImportOptions) -> TextTable:
-    """The table without texts that the user said stand for nothing."""
-    if not options.missing_text and not options.ignore_text:
-        return table
-    gone = {plain(text).casefold() for text in options.missing_text}
-    cells = []
-    for name, column in zip(table.names, table.cells, strict=True):
-        found = list(column)
-        if name in columns.names:
-            found = ["" if plain(cell).casefold() in gone else cell for cell in found]
-        if name in columns.names[1:]:
-            for text in options.ignore_text:
-                found = [cell.replace(text, "") for cell in found]
-        cells.append(found)
-    return replace(table, cells=tuple(cells))
 
 
 def _parts(table: TextTable, options: ImportOptions) -> Iterator[tuple[str, TextTable]]:
@@ -417,7 +408,13 @@ class _Builder:
         numbers = read_numbers(table, names, self.options.decimal, self.faults)
         self.said += [*dates.notes, *(note for name in names for note in numbers[name].notes)]
         sound = len(self.faults) == before
-        self._check_prices(numbers[self.columns.target].values)
+        below = np.flatnonzero(numbers[self.columns.target].values <= 0)
+        if below.size:  # the target is a price, and arms take its logarithm
+            cell = table.column(self.columns.target)[int(below[0])].strip()
+            hint = f"if it stands for a missing value, --missing-text {cell}"
+            problem = f"{cell} is not a price; expected above 0; {hint}"
+            place = int(below[0]), self.columns.target
+            self.faults.cell(table, *place, problem, count=below.size)
         if not sound:
             return None
         values = np.array([numbers[name].values for name in names])  # [1 + C, N]
@@ -477,16 +474,6 @@ class _Builder:
             notes=tuple(self.said),
             warnings=tuple(warnings),
         )
-
-    def _check_prices(self, target: Array) -> None:
-        """Demand positive numbers: the target is a price, and arms take its logarithm."""
-        bad = np.flatnonzero(target <= 0)
-        if bad.size:
-            cell = self.table.column(self.columns.target)[int(bad[0])].strip()
-            hint = f"if it stands for a missing value, --missing-text {cell}"
-            problem = f"{cell} is not a price; expected above 0; {hint}"
-            name = self.columns.target
-            self.faults.cell(self.table, int(bad[0]), name, problem, count=bad.size)
 
     def _in_order(self, dates: Dates, values: Array) -> Rows:
         """Rows with a date, oldest first, one a date."""

@@ -33,8 +33,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date, time
-from functools import cache
+from datetime import date
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -42,10 +41,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import DataError, meant
-from harness.parsing import read_toml
+from harness.parsing import adapter, read_toml
 
 if TYPE_CHECKING:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ConfigDict, ValidationError
 
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """What a dataset may be called: it becomes a file name."""
@@ -193,7 +192,9 @@ def read_manifest(path: Path) -> Manifest:
     if (schema := table.get("schema")) != 1 and isinstance(schema, int) and schema > 1:
         raise DataError(f"{path}: schema = {schema}: this abharness reads 1; update abharness")
     try:
-        manifest = _adapter().validate_json(json.dumps(table, default=_plain))
+        # in JSON, whose strict mode knows lists and tuples apart; only TOML has dates and times
+        text = json.dumps(table, default=lambda value: value.isoformat())
+        manifest: Manifest = adapter(Manifest).validate_json(text)
     except ValidationError as error:
         raise DataError(f"{path}: {_faults(error)}") from None
     except DataError as error:
@@ -258,19 +259,6 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@cache
-def _adapter() -> TypeAdapter[Manifest]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Manifest)
-
-
-def _plain(value: object) -> str:
-    """TOML has dates; JSON, the strict mode that knows lists and tuples apart, has not."""
-    assert isinstance(value, date | time)
-    return value.isoformat()
-
-
 def _faults(error: ValidationError) -> str:
     """All faults, unknown keys before what may only be their lack."""
     faults = error.errors(include_url=False)
@@ -296,14 +284,10 @@ def _faults(error: ValidationError) -> str:
 
 def _expect(*checks: tuple[object, str, object, str]) -> None:
     """Raise all that does not hold, each a check with key, value and what was expected."""
-    odd = [
-        f"{key} = {_shown(value)}: expected {wanted}"
-        for holds, key, value, wanted in checks
-        if not holds
-    ]
+    odd = []
+    for holds, key, value, wanted in checks:
+        if not holds:
+            shown = f"'{value}'" if isinstance(value, str) else str(value)
+            odd.append(f"{key} = {shown}: expected {wanted}")
     if odd:
         raise DataError("; ".join(odd))
-
-
-def _shown(value: object) -> str:
-    return f"'{value}'" if isinstance(value, str) else str(value)

@@ -135,13 +135,20 @@ def read_numbers(
     sure = {marks.pop() for column in columns.values() if len(marks := column.marks) == 1}
     found = {}
     for name in names:
-        if name in table.typed:
-            found[name] = _declared(table, name)
+        if name in table.typed:  # the file says that it holds numbers
+            cells = [plain(cell) for cell in table.column(name)]
+            values = np.array([np.nan if is_missing(cell) else float(cell) for cell in cells])
+            steps = [_step(Exact(c)) for c in cells if not is_missing(c) and "inf" not in c]
+            found[name] = NumberColumn(values=values, step=min(steps, default=0.0))
         elif name in columns:
             found[name] = _only_reading(table, name, columns[name], sure, faults)
         else:
             found[name] = NumberColumn(values=np.full(len(table), np.nan), step=0.0)
-        _check_finite(table, name, found[name].values, faults)
+        infinite = np.flatnonzero(np.isinf(found[name].values))
+        if infinite.size:
+            row = int(infinite[0])
+            problem = f"{_shown(table, row, name)} is not finite; {NUMBER_WANTED}"
+            faults.cell(table, row, name, problem, count=infinite.size)
     return found
 
 
@@ -154,14 +161,6 @@ def looks_like_a_number(cell: str) -> bool:
     """Whether a cell is a number, perhaps with a currency or a unit beside it."""
     parts = _taken_apart(plain(cell))
     return parts is not None and len(parts.before) <= 4 and len(parts.behind) <= 4
-
-
-def _declared(table: TextTable, name: str) -> NumberColumn:
-    """A column whose file says that it holds numbers."""
-    cells = [plain(cell) for cell in table.column(name)]
-    values = np.array([np.nan if is_missing(cell) else float(cell) for cell in cells])
-    steps = [_step(Exact(cell)) for cell in cells if not is_missing(cell) and "inf" not in cell]
-    return NumberColumn(values=values, step=min(steps, default=0.0))
 
 
 def _text_column(
@@ -317,13 +316,6 @@ def _step(value: Exact) -> float:
     if not isinstance(exponent, int):
         return 0.0
     return float(f"1e{max(exponent, -320)}")
-
-
-def _check_finite(table: TextTable, name: str, values: Array, faults: Faults) -> None:
-    bad = np.flatnonzero(np.isinf(values))
-    if bad.size:
-        problem = f"{_shown(table, int(bad[0]), name)} is not finite; {NUMBER_WANTED}"
-        faults.cell(table, int(bad[0]), name, problem, count=bad.size)
 
 
 def _shown(table: TextTable, row: int, name: str) -> str:

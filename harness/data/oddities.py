@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.tables import count_text
-from harness.window import Array, Dates, Rows, Series
+from harness.window import Dates, Rows, Series
 
 LONG_GAP = 10
 """Days between daily sessions from which on a gap is worth a warning."""
@@ -72,9 +72,20 @@ def oddities(series: Series, at: At | None = None) -> list[str]:
     at
         Where each row stands in its file; left out, rows are named by their date alone.
     """
+    found = []
+    typical = int(np.median(np.diff(series.dates).astype(np.int64)))
+    over = max(LONG_GAP, 3 * typical)
+    if gaps := gaps_of(series.dates, over=over):
+        some = f"{count_text(len(gaps), 'gap')} of more than {over} days"
+        found.append(f"{some}, the longest {gap_text(gaps[0])}")
+    closed = np.flatnonzero(~np.is_busday(series.dates, weekmask=series.weekmask))
+    if closed.size:
+        first = series.dates[closed[0]]
+        day = _DAYS[first.item().weekday()]
+        some = count_text(closed.size, "session")
+        found.append(f"{some} on days its calendar leaves out, first {first} ({day})")
     return [
-        *_long_gaps(series),
-        *_closed_days(series),
+        *found,
         *_shifted_days(series),
         *_jumps(series, at),
         *_covariate_units(series, at),
@@ -110,23 +121,6 @@ def repeats_of(series: Series) -> Repeats:
         longest=len(longest),
         since=str(series.dates[longest[0]]),
     )
-
-
-def _long_gaps(series: Series) -> Iterator[str]:
-    typical = int(np.median(np.diff(series.dates).astype(np.int64)))
-    over = max(LONG_GAP, 3 * typical)
-    if gaps := gaps_of(series.dates, over=over):
-        some = f"{count_text(len(gaps), 'gap')} of more than {over} days"
-        yield f"{some}, the longest {gap_text(gaps[0])}"
-
-
-def _closed_days(series: Series) -> Iterator[str]:
-    closed = np.flatnonzero(~np.is_busday(series.dates, weekmask=series.weekmask))
-    if closed.size:
-        first = series.dates[closed[0]]
-        day = _DAYS[first.item().weekday()]
-        some = count_text(closed.size, "session")
-        yield f"{some} on days its calendar leaves out, first {first} ({day})"
 
 
 def _weekdays(series: Series) -> Rows:
@@ -172,7 +166,9 @@ def _jumps(series: Series, at: At | None) -> Iterator[str]:
     ).tolist():
         if row <= done:
             continue
-        if back := _undone(logs, row):
+        later = np.abs(logs[row + 1 : row + 4] - logs[row - 1])  # undone within three sessions
+        if (near := later < _UNDONE * abs(moves[row - 1])).any():
+            back = int(np.argmax(near)) + 1
             done = row + back
             spikes.append((row, back))
         elif size[row - 1] > min(_HUGE, max(_JUMP[0], _JUMP[1] * typical)):
@@ -198,28 +194,15 @@ def _level_text(move: float, day: str) -> str:
     tens = abs(move) / np.log(10)
     factor = 10 ** round(tens)
     if factor == 1 or abs(tens - round(tens)) > _DECADE:
-        option = f"--scale-from {day}={_plain_factor(float(np.exp(-move)))} would undo it"
+        undoing = float(np.exp(-move))  # said as a split: 4 for 4.01, 1/8 for 0.124
+        size = max(undoing, 1 / undoing)
+        whole = round(2 * size) / 2
+        text = f"{whole:g}" if abs(size / whole - 1) < 0.05 else f"{size:.3g}"
+        option = f"--scale-from {day}={text if undoing >= 1 else f'1/{text}'} would undo it"
         return f"and prices stay there: a split, or another series? {option}"
     way, by = ("smaller", f"{factor}") if move < 0 else ("larger", f"1/{factor}")
     option = f"--scale-from {day} multiplies the rows from there on by {by}"
     return f"and prices stay about {factor} times {way}: a change of unit? {option}"
-
-
-def _plain_factor(factor: float) -> str:
-    """A factor in the words of a split: ``4`` for 4.01, ``1/8`` for 0.124."""
-    size = max(factor, 1 / factor)
-    whole = round(2 * size) / 2
-    text = f"{whole:g}" if abs(size / whole - 1) < 0.05 else f"{size:.3g}"
-    return text if factor >= 1 else f"1/{text}"
-
-
-def _undone(logs: Array, row: int) -> int:
-    """Sessions after which a move at `row` is undone, at most 3; 0 if it is not."""
-    move = logs[row] - logs[row - 1]
-    for back in (1, 2, 3):
-        if row + back < len(logs) and abs(logs[row + back] - logs[row - 1]) < _UNDONE * abs(move):
-            return back
-    return 0
 
 
 def _covariate_units(series: Series, at: At | None) -> Iterator[str]:
@@ -253,9 +236,14 @@ def _fills(series: Series) -> Iterator[str]:
     repeats = np.bincount(days[same], minlength=7)
     filled = [day for day in range(7) if count[day] >= 5 and repeats[day] >= _FILLED * count[day]]
     few = bool(filled) and len(filled) <= 3
+    steps = np.diff(series.target)
+    bend = np.append(np.append(np.inf, np.abs(np.diff(steps))), np.inf)
+    straight = np.bincount(days[bend < 0.02 * float(np.median(np.abs(steps)))], minlength=7)
+    between = [day for day in (5, 6) if count[day] >= 5 and straight[day] >= _FILLED * count[day]]
+    bent = straight[:5].sum() <= 0.5 * count[:5].sum()  # else no filling drew the line
     if few:
         yield _filled_text(filled, int(repeats[filled].sum()), len(series), "repeat the one before")
-    elif between := _interpolated(series, days, count):
+    elif between and bent:
         yield _filled_text(
             between, int(count[between].sum()), len(series), "lie on a straight line"
         )
@@ -270,17 +258,6 @@ def _fills(series: Series) -> Iterator[str]:
             f"the target stands still for {found.longest} sessions from {found.since} on: "
             "a feed that stopped? --drop DATE leaves sessions out"
         )
-
-
-def _interpolated(series: Series, days: Rows, count: Rows) -> list[int]:
-    """Days of the weekend on which nearly all sessions lie on a line between their neighbours."""
-    steps = np.diff(series.target)
-    typical = float(np.median(np.abs(steps)))
-    bend = np.append(np.append(np.inf, np.abs(np.diff(steps))), np.inf)
-    straight = np.bincount(days[bend < 0.02 * typical], minlength=7)
-    if straight[:5].sum() > 0.5 * count[:5].sum():  # a line on all days was not drawn by filling
-        return []
-    return [day for day in (5, 6) if count[day] >= 5 and straight[day] >= _FILLED * count[day]]
 
 
 def _filled_text(days: Sequence[int], some: int, sessions: int, how: str) -> str:

@@ -343,7 +343,11 @@ def _find_header(grid: TextGrid, wanted: Sequence[str], options: ImportOptions) 
     for first, row in enumerate(rows):
         if set(wanted) <= set(row):
             twice = any(row.count(name) > 1 for name in wanted if name)
-            depth = _depth(rows, first) if twice else 1
+            depth = 1  # names that are there twice are told apart by up to three lines below
+            for below in rows[first + 1 : first + 4] if twice else ():
+                if looks_like_a_date(below[0]) or any(map(is_dated, below)):
+                    break
+                depth += 1
             names = _named(_parts(rows, first, first + depth), wanted, at=f"{grid.at(first)}: ")
             return Header(first=first, stop=first + depth, names=names) if names else None
     for first in range(min(50, len(rows))):
@@ -355,17 +359,6 @@ def _find_header(grid: TextGrid, wanted: Sequence[str], options: ImportOptions) 
                 note = f"The header has {depth} lines{_full_name(parts, names, wanted)}."
                 return Header(first=first, stop=first + depth, names=names, note=note)
     return _nameless_dates(rows, wanted)
-
-
-def _depth(rows: list[list[str]], first: int) -> int:
-    """Rows from a header on that hold no date and begin with no digit, at most 4."""
-    depth = 1
-    while depth < 4 and first + depth < len(rows):
-        row = rows[first + depth]
-        if looks_like_a_date(row[0]) or any(map(is_dated, row)):
-            break
-        depth += 1
-    return depth
 
 
 def _nameless_dates(rows: list[list[str]], wanted: Sequence[str]) -> Header | None:

@@ -16,11 +16,11 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import date as Date  # `date` is the name of a method
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -98,7 +98,16 @@ def refresh(
         raise DataError(f"{place}: dataset '{dataset_id}' has no command to update it; {hint}")
     problem, updated = "", None
     try:
-        _expect_trusted(place, trust=trust)
+        written, reason = place.stat(), ""
+        own_group = written.st_gid == os.getegid()  # which many systems let new files be written by
+        if place.parent.resolve() == builtin_folder().resolve() or written.st_uid != os.geteuid():
+            reason = "is not yours"
+        elif written.st_mode & stat.S_IWOTH or (written.st_mode & stat.S_IWGRP and not own_group):
+            reason = "can be written by others"
+        if reason and not trust:
+            raise DataError(
+                f"{place}: its command is not run, the manifest {reason}; read it, then use --trust"
+            )
         tell(f"{dataset_id}: runs {shlex.join(manifest.update.command)} in {place.parent}")
         raw = _printed(manifest.update, place.parent)
         path = Path(f"output of {manifest.update.command[0]}")
@@ -119,20 +128,6 @@ def refresh_all(
                 yield refresh(name, folders=folders, trust=trust, tell=tell)
         except DataError as problem:
             yield Refreshed(dataset=name, problem=one_line(str(problem)))
-
-
-def _expect_trusted(place: Path, *, trust: bool) -> None:
-    """Refuse the command of a manifest that somebody else wrote, or could have written."""
-    found, reason = place.stat(), ""
-    own_group = found.st_gid == os.getegid()  # which many systems let new files be written by
-    if place.parent.resolve() == builtin_folder().resolve() or found.st_uid != os.geteuid():
-        reason = "is not yours"
-    elif found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not own_group):
-        reason = "can be written by others"
-    if reason and not trust:
-        raise DataError(
-            f"{place}: its command is not run, the manifest {reason}; read it, then use --trust"
-        )
 
 
 def _printed(update: UpdateCommand, folder: Path) -> bytes:
@@ -168,21 +163,16 @@ def _printed(update: UpdateCommand, folder: Path) -> bytes:
                 process.wait()
         if code:
             how = f"exit code {code}" if code > 0 else f"signal {-code}"
-            raise DataError(f"'{shown}' failed with {how}{_last_line(err)}")
+            err.seek(max(0, err.seek(0, os.SEEK_END) - 4096))
+            lines = err.read().decode("utf-8", "replace").strip().splitlines()
+            said = f": {one_line(lines[-1])[:300]}" if lines else ""
+            raise DataError(f"'{shown}' failed with {how}{said}")
         size = out.seek(0, os.SEEK_END)
         if not 0 < size <= _MOST_BYTES:
             much = "nothing" if not size else f"more than {_MOST_BYTES >> 20} MiB"
             raise DataError(f"'{shown}' printed {much}; expected a table of sessions")
         out.seek(0)
         return out.read()
-
-
-def _last_line(err: IO[bytes]) -> str:
-    """The last thing a command said, for an error."""
-    size = err.seek(0, os.SEEK_END)
-    err.seek(max(0, size - 4096))
-    lines = err.read().decode("utf-8", "replace").strip().splitlines()
-    return f": {one_line(lines[-1])[:300]}" if lines else ""
 
 
 def _note(place: Path) -> Path:
@@ -233,18 +223,14 @@ def freshness(dataset: Dataset, today: Date) -> Freshness:
     last = np.datetime64(manifest.last, "D")
     days = np.busday_count(last + 1, np.datetime64(today, "D"), weekmask=manifest.calendar)
     alive = manifest.update is not None or _note(place).exists()
+    problem = ""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads(_note(place).read_text(encoding="utf-8"))
+        problem = f"{found['problem']} ({found['day']})" if found["problem"] else ""
     return Freshness(
         dataset=dataset.id,
         last=manifest.last,
         ended=manifest.ended,
         lacking=max(0, int(days)) if alive else 0,
-        problem=_remembered(place),
+        problem=problem,
     )
-
-
-def _remembered(place: Path) -> str:
-    try:
-        found = json.loads(_note(place).read_text(encoding="utf-8"))
-        return f"{found['problem']} ({found['day']})" if found["problem"] else ""
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""

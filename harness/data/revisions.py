@@ -19,7 +19,7 @@ import numpy as np
 from harness.data.number_forms import step_of
 from harness.data.tables import count_text
 from harness.errors import DataError
-from harness.window import Array, Series
+from harness.window import Array, Series, frozen
 
 _COARSEST = 1e-3  # of a price: rows printed more coarsely than this cannot be compared
 _LISTED = 6
@@ -109,9 +109,7 @@ def first_known(series: Series, names: Sequence[str], revisions: Sequence[Revisi
             past[row, column - 1] = each.before
         else:
             target[row] = each.before
-    for values in (target, past):
-        values.flags.writeable = False
-    return replace(series, target=target, past=past)
+    return replace(series, target=frozen(target), past=frozen(past))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

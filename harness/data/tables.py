@@ -402,16 +402,18 @@ def read_sheets(path: Path, raw: bytes) -> dict[str, TextGrid]:
         grid = TextGrid(rows=[], places=[], place="row")
         for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
             if any(value not in (None, "") for value in values):
-                grid.rows.append([_declared(value) for value in values])
+                grid.rows.append(
+                    [
+                        Declared(repr(value))
+                        if isinstance(value, int | float) and not isinstance(value, bool)
+                        else cell_text(value)
+                        for value in values
+                    ]
+                )
                 grid.places.append(number)
         width = max((c + 1 for row in grid.rows for c, cell in enumerate(row) if cell), default=0)
         sheets[sheet.title] = replace(grid, rows=[row[:width] for row in grid.rows])
     return sheets
-
-
-def _declared(value: object) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Declared(repr(value)) if number else cell_text(value)
 
 
 # --- columns of a dataset

@@ -153,7 +153,15 @@ def update_file(
         goal.parent.mkdir(parents=True, exist_ok=True)
     with _alone(place.parent if dry_run else goal.parent):
         dataset = load(dataset_id, folders)
-        names = _columns(dataset.manifest, date, target, past)
+        known = dataset.manifest.columns
+        if past and len(past) != len(known.past):
+            wanted = f"{len(known.past)} as at import ({', '.join(known.past) or 'none'})"
+            raise DataError(f"--past: {len(past)} columns; expected {wanted}")
+        names = Columns(
+            date=known.date if date is None else date,
+            target=known.target if target is None else target,
+            past=tuple(past) or known.past,
+        )
         calendar = (dataset.series.weekmask, dataset.series.season)
         found = build_series(path, raw, names, options, today=today, calendar=calendar)
         if len(found) != 1:
@@ -180,20 +188,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _columns(
-    manifest: Manifest, date: str | None, target: str | None, past: Sequence[str]
-) -> Columns:
-    known = manifest.columns
-    if past and len(past) != len(known.past):
-        wanted = f"{len(known.past)} as at import ({', '.join(known.past) or 'none'})"
-        raise DataError(f"--past: {len(past)} columns; expected {wanted}")
-    return Columns(
-        date=known.date if date is None else date,
-        target=known.target if target is None else target,
-        past=tuple(past) or known.past,
-    )
 
 
 def _agreeing(

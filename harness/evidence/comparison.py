@@ -355,7 +355,34 @@ def compare(both: Pair, question: Question) -> Comparison:
         return made
     sides = question.estimand.sides(question.estimand.whole(both))
     varied = vary(sides, question, lengths=made.lengths, conclusion=made.conclusion)
-    return dataclasses.replace(made, sensitivity=varied, planning=_planning(made, both))
+    made = dataclasses.replace(made, sensitivity=varied)
+    spread, effect = spread_of(made), made.effect.value
+    if spread is None or effect is None or made.silent:
+        return made
+    plan, alpha, power = plan_of(made), question.alpha, question.power
+    planning = Planning(
+        detectable=detectable(spread, plan, alpha=alpha, power=power),
+        chances=tuple((true, _chance(made, true, plan)) for true in EFFECTS),
+        chance=_chance(made, effect, plan),
+    )
+    if made.conclusion == "undecided":
+        distance = min(abs(effect - bound) for bound in question.bounds)
+        most = plan.n + REACHABLE * made.sample.independent_n * both.overlap
+        origins = origins_needed(
+            spread, plan, distance=distance, alpha=alpha, power=power, most=most
+        )
+        if origins is None:
+            most = REACHABLE * max(plan.candidate_seeds, plan.legacy_seeds)
+            needed = seeds_needed(
+                spread, plan, distance=distance, alpha=alpha, power=power, most=most
+            )
+            planning = dataclasses.replace(planning, seeds_needed=needed)
+        else:
+            more = max(1, math.ceil((origins - plan.n) / both.overlap))
+            planning = dataclasses.replace(
+                planning, more_origins=more, decided_by=date_of_more(both, more)
+            )
+    return dataclasses.replace(made, planning=planning)
 
 
 class ComparesOnce:
@@ -458,30 +485,6 @@ def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
         since=str(dates[count - last].astype("datetime64[D]")),
         effect=estimand.effect(excess) if math.isfinite(excess) else None,
     )
-
-
-def _planning(made: Comparison, both: Pair) -> Planning:
-    """What such a plan detects, and what would decide a question that is open."""
-    spread, question, effect = spread_of(made), made.question, made.effect.value
-    if spread is None or effect is None or made.silent:
-        return Planning()
-    plan, alpha, power = plan_of(made), question.alpha, question.power
-    found = Planning(
-        detectable=detectable(spread, plan, alpha=alpha, power=power),
-        chances=tuple((true, _chance(made, true, plan)) for true in EFFECTS),
-        chance=_chance(made, effect, plan),
-    )
-    if made.conclusion != "undecided":
-        return found
-    distance = min(abs(effect - bound) for bound in question.bounds)
-    most = plan.n + REACHABLE * made.sample.independent_n * both.overlap
-    origins = origins_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
-    if origins is None:
-        most = REACHABLE * max(plan.candidate_seeds, plan.legacy_seeds)
-        seeds = seeds_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
-        return dataclasses.replace(found, seeds_needed=seeds)
-    more = max(1, math.ceil((origins - plan.n) / both.overlap))
-    return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
 
 
 def spread_at(found: Comparison, true: float) -> Spread:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -160,9 +161,21 @@ def diagnose(
     judged = [name for name in metrics if name in AGGREGATES and AGGREGATES[name].comparable]
     pairs, notes = _pairs(groups, candidate, judged)
     primary = {key: both for key, both in pairs.items() if key[1] == legacy and key[2] in judged}
+    sets = []
+    for dataset, metric in product(dict.fromkeys(key[0] for key in pairs), judged):
+        against = {key[1]: both for key, both in pairs.items() if key[::2] == (dataset, metric)}
+        if against:
+            first = next(iter(against.values()))
+            losses = {candidate: first.candidate.mean(axis=0)}
+            losses |= {arm: both.legacy.mean(axis=0) for arm, both in against.items()}
+            sets.append(
+                confidence_set(
+                    losses, dataset=dataset, metric=metric, overlap=first.overlap, alpha=alpha
+                )
+            )
     return Diagnostics(
         alpha=alpha,
-        confidence_sets=tuple(_sets(pairs, judged, candidate, alpha)),
+        confidence_sets=tuple(sets),
         secondary=_claims(pairs, groups, primary, alpha),
         conditional=tuple(
             conditional_ability(_difference(both), overlap=both.overlap, names=_names(key[2], both))
@@ -223,30 +236,39 @@ def _pairs(
     return found, tuple(each for at, each in enumerate(notes) if each not in notes[:at])
 
 
-def _sets(
-    pairs: dict[Key, Pair], judged: Sequence[str], candidate: str, alpha: float
-) -> Iterator[ConfidenceSet]:
-    for dataset in dict.fromkeys(key[0] for key in pairs):
-        for metric in judged:
-            against = {key[1]: both for key, both in pairs.items() if key[::2] == (dataset, metric)}
-            if against:
-                first = next(iter(against.values()))
-                losses = {candidate: first.candidate.mean(axis=0)}
-                losses |= {arm: both.legacy.mean(axis=0) for arm, both in against.items()}
-                yield confidence_set(
-                    losses, dataset=dataset, metric=metric, overlap=first.overlap, alpha=alpha
-                )
-
-
 def _claims(
     pairs: dict[Key, Pair], groups: Groups, primary: Collection[Key], alpha: float
 ) -> tuple[SecondaryClaim, ...]:
     """Test the pairs of candidate and legacy arms that the policy does not judge."""
-    found = [
-        _claim(key[2], both)
-        for key, both in pairs.items()
-        if key not in primary and groups[key[:2]][0].role == "legacy"
-    ]
+    found = []
+    for key, both in pairs.items():
+        if key in primary or groups[key[:2]][0].role != "legacy":
+            continue
+        estimand = loss_of(key[2])
+        whole = estimand.whole(both)
+        effect = p_value = None
+        above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+        complete = bool(np.isfinite(above).all() and np.isfinite(below).all())
+        if complete and len(above) > 1:
+            ratio = estimand.ratio_of(estimand.sides(whole))
+            effect = estimand.effect(ratio.excess) if math.isfinite(ratio.excess) else None
+            least = -abs(ratio.statistic(0.0))
+            p_value = 1.0 if tied(above, below) else min(1.0, 2 * ratio.law.chance_below(least))
+        why = ReasonCode.FEW_ORIGINS if complete else ReasonCode.LOSSES_MISSING
+        found.append(
+            SecondaryClaim(
+                dataset=both.names[2],
+                metric=key[2],
+                candidate=both.names[0],
+                legacy=both.names[1],
+                n=len(both.origin),
+                effect=effect,
+                p_value=p_value,
+                adjusted=None,
+                claim="open",
+                reason=reason(why) if p_value is None else None,
+            )
+        )
     tested = [index for index, each in enumerate(found) if each.p_value is not None]
     adjusted = holm([found[index].p_value or 0.0 for index in tested])
     for index, p_value in zip(tested, adjusted, strict=True):
@@ -255,34 +277,6 @@ def _claims(
             found[index], adjusted=p_value, claim=shown if p_value <= alpha else "open"
         )
     return tuple(found)
-
-
-def _claim(metric: str, both: Pair) -> SecondaryClaim:
-    estimand = loss_of(metric)
-    whole = estimand.whole(both)
-    effect = p_value = None
-    above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
-    holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
-    if not holes and len(above) > 1:
-        found = estimand.ratio_of(estimand.sides(whole))
-        effect = estimand.effect(found.excess) if math.isfinite(found.excess) else None
-        chance = 0.5 if tied(above, below) else found.law.chance_below(-abs(found.statistic(0.0)))
-        p_value = min(1.0, 2 * chance)
-    why = None if p_value is not None else reason(ReasonCode.FEW_ORIGINS)
-    if holes:
-        why = reason(ReasonCode.LOSSES_MISSING)
-    return SecondaryClaim(
-        dataset=both.names[2],
-        metric=metric,
-        candidate=both.names[0],
-        legacy=both.names[1],
-        n=len(both.origin),
-        effect=effect,
-        p_value=p_value,
-        adjusted=None,
-        claim="open",
-        reason=why,
-    )
 
 
 def _difference(both: Pair) -> Array:

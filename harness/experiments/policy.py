@@ -105,9 +105,6 @@ class Policy:
         if not self.rules:
             faults.append("has no [[policy.criteria]] and no [[policy.coverage]]")
         refuse("[policy]", faults)
-        self._check_rules()
-
-    def _check_rules(self) -> None:
         for rule, other in combinations(self.rules, 2):
             if rule.id == other.id and rule.scope.meets(other.scope):
                 what = f"on {rule.estimand.metric} with the role '{rule.role}'"

@@ -13,7 +13,7 @@ from harness.checks.blindness import NEEDED, asked_fits, is_exempt, judging_fits
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError
-from harness.experiments.experiment import Experiment, builtin_names, read_experiment
+from harness.experiments.experiment import builtin_names, read_experiment
 from harness.experiments.policy import Policy
 from harness.judging.declared import (
     FutureTests,
@@ -67,8 +67,7 @@ def given_of(
         cards=cards_of(grid, store, policy),
         futures=futures(grid, store, policy),
         doubts=(
-            *_seed_doubts(grid, policy),
-            *_given_up(grid, store),
+            *_doubts(grid, store, policy),
             *([fact(FactCode.DATE_PAST, date=today)] if past else []),
         ),
         changed=changed,
@@ -170,8 +169,8 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
     return found
 
 
-def _seed_doubts(grid: Grid, policy: Policy) -> Iterator[Fact]:
-    """That a seed matters, and others were run than are declared, or only one was."""
+def _doubts(grid: Grid, store: Store, policy: Policy) -> Iterator[Fact]:
+    """That a seed matters and others ran than are declared, or only one did; parts given up."""
     ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
     pair = (policy.baseline, policy.candidate)
     mine = [cell.arm.name for cell in grid.cells if cell.known.seeded and cell.arm.name in pair]
@@ -181,10 +180,6 @@ def _seed_doubts(grid: Grid, policy: Policy) -> Iterator[Fact]:
         yield fact(FactCode.HAND_PICKED_SEEDS, **both)
     if len(ran) == 1:
         yield from (fact(FactCode.ONE_SEED, arm=name) for name in drawing)
-
-
-def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
-    """Each cell of which a damaged part was given up."""
     drops = [body for _, body in store.journal.all("drop") if not body.get("pruned")]
     for cell in grid.cells if drops else ():
         fits = {fit.key for fit in cell.fits}
@@ -206,13 +201,29 @@ def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
         name: [set(issued_in_time(store, [cell])) for cell in mine if cell.dataset == name]
         for name in grid.splits
     }
+    origins = []
+    for name, split in grid.splits.items():
+        dates = split.dataset.series.dates[split.windows.origin]
+        plan = split.plan
+        origins.append(
+            OriginPlan(
+                dataset=name,
+                origins=len(split.windows),
+                first=str(dates[0]),
+                last=str(dates[-1]),
+                stride=plan.stride,
+                horizon=plan.horizon,
+                gap=plan.gap,
+                fits=len(list(split.windows.segments())),
+                refit=plan.refit,
+                skipped=split.dataset.skipped if plan.skip_repeats else None,
+                prospective=len(set.intersection(*in_time[name])) if in_time[name] else 0,
+            )
+        )
     return PlanRecord(
         experiment=grid.experiment.name,
         seeds=tuple(grid.experiment.run.seeds),
-        datasets=tuple(
-            _origins(name, split, len(set.intersection(*in_time[name])) if in_time[name] else 0)
-            for name, split in grid.splits.items()
-        ),
+        datasets=tuple(origins),
         maintenance=tuple(
             fact(
                 FactCode.MAINTENANCE,
@@ -232,22 +243,7 @@ def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
     )
 
 
-def _origins(name: str, split: Split, prospective: int) -> OriginPlan:
-    dates = split.dataset.series.dates[split.windows.origin]
-    plan = split.plan
-    return OriginPlan(
-        dataset=name,
-        origins=len(split.windows),
-        first=str(dates[0]),
-        last=str(dates[-1]),
-        stride=plan.stride,
-        horizon=plan.horizon,
-        gap=plan.gap,
-        fits=len(list(split.windows.segments())),
-        refit=plan.refit,
-        skipped=split.dataset.skipped if plan.skip_repeats else None,
-        prospective=prospective,
-    )
+_read_builtin = cache(read_experiment)
 
 
 def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
@@ -269,7 +265,7 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
 
     most, found = min(origins_of(asked.plans).values()), None
     for name in builtin_names():
-        other = _builtin(name)
+        other = _read_builtin(name)
         pair = (other.policy.baseline, other.policy.candidate)
         if pair != (policy.baseline, policy.candidate) or not set(asked.plans) <= set(other.plans):
             continue
@@ -283,11 +279,6 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
                 bounds={rule.id: rule.bound for rule in other.policy.rules},
             )
     return found
-
-
-@cache
-def _builtin(name: str) -> Experiment:
-    return read_experiment(name)
 
 
 def room_of(split: Split) -> int:

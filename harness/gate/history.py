@@ -340,7 +340,23 @@ def record_verdicts(
         made_on = {json.dumps(dict(c.machine), sort_keys=True): c.machine for c in first_cells}
         machines = [made_on[each] for each in sorted(made_on) if made_on[each]]
         for name, (verdict, _) in zip(names, passed, strict=True):
-            entry = _entry(verdict, name, names[0], scores, machines)
+            found = plain(
+                Entry(
+                    sequence=0,
+                    name=name,
+                    head="",
+                    candidate=verdict.candidate,
+                    legacy=verdict.legacy,
+                    outcome=verdict.outcome,
+                    decides=name == names[0],
+                    meaning=verdict.fingerprints.get("meaning", ""),
+                    outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
+                    spans=spans_of(scores),
+                    machines=tuple(machines),
+                )
+            )
+            own = ("sequence", "head", "at")  # which the journal's row has
+            entry = {key: value for key, value in found.items() if key not in own}
             journal.append_new("passed", pair_key(experiment, verdict), entry)
         journal.append_new("stands", experiment, {"verdict": names[0]})
     return names
@@ -395,30 +411,6 @@ def _remember_scores(
         known = [journal.body(record) for record in journal.records("scored", each.unit)]
         if not any({**body, "verdict": ""} == {**said, "verdict": ""} for body in known):
             journal.append("scored", each.unit, {**said, "verdict": name})
-
-
-def _entry(
-    verdict: Verdict,
-    name: str,
-    deciding: str,
-    scores: Sequence[UnitScores],
-    machines: Sequence[Mapping[str, str]],
-) -> dict[str, Any]:
-    found = Entry(
-        sequence=0,
-        name=name,
-        head="",
-        candidate=verdict.candidate,
-        legacy=verdict.legacy,
-        outcome=verdict.outcome,
-        decides=name == deciding,
-        meaning=verdict.fingerprints.get("meaning", ""),
-        outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
-        spans=spans_of(scores),
-        machines=tuple(machines),
-    )
-    kept = plain(found)
-    return {key: kept[key] for key in kept if key not in ("sequence", "head", "at")}
 
 
 def standing(store: Store, experiment: str) -> str:

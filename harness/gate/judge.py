@@ -56,7 +56,7 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather, plain, verdict_of
 from harness.running.cells import cell_record, has_cell
-from harness.running.grid import Grid, GridCell
+from harness.running.grid import Grid
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
@@ -333,31 +333,27 @@ def scored(grid: Grid, store: Store) -> Scored:
                         problem=str(problem),
                     )
                 )
-            cells.append(_cell_input(cell, unit, store))
-            scores += [unit.scores] if unit else []
+            found = CellInput(
+                arm=cell.arm.name,
+                role=cell.arm.role,
+                dataset=cell.dataset,
+                seed=cell.seed,
+                unit=cell.key,
+                line=cell.line,
+            )
+            if unit is not None:
+                scores.append(unit.scores)
+                found = dataclasses.replace(
+                    found,
+                    slot=cell.slot,
+                    forecasts=unit.forecasts,
+                    truth=unit.scores.truth_digest,
+                    scores=scores_digest(unit.scores),
+                    failures=unit.scores.failures,
+                    machine=cell_record(store, cell).machine,
+                )
+            cells.append(found)
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
-
-
-def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellInput:
-    plainly = CellInput(
-        arm=cell.arm.name,
-        role=cell.arm.role,
-        dataset=cell.dataset,
-        seed=cell.seed,
-        unit=cell.key,
-        line=cell.line,
-    )
-    if found is None:
-        return plainly
-    return dataclasses.replace(
-        plainly,
-        slot=cell.slot,
-        forecasts=found.forecasts,
-        truth=found.scores.truth_digest,
-        scores=scores_digest(found.scores),
-        failures=found.scores.failures,
-        machine=cell_record(store, cell).machine,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

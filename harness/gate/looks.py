@@ -291,18 +291,15 @@ def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
     again: Mapping[str, Mapping[str, float | None]] = now.means
     if then.spans != now.spans:
         again = _means_of(up_to([u for u in scores if _cell_of(u) in then.means], then.spans))
-    return all(
-        cell in again and _close(mean, again[cell].get(name, math.nan))
-        for cell, known in then.means.items()
-        for name, mean in known.items()
-    )
-
-
-def _close(mean: float | None, other: float | None) -> bool:
-    """Whether two means are the same number, or both of nothing; none is that of NaN."""
-    if mean is None or other is None:
-        return mean is other
-    return abs(other - mean) <= CLOSE * abs(mean) + CLOSE**2
+    for cell, known in then.means.items():
+        for name, mean in known.items():
+            other = again.get(cell, {}).get(name, math.nan)
+            if mean is None or other is None:  # a mean of nothing equals no number
+                if mean is not other:
+                    return False
+            elif not abs(other - mean) <= CLOSE * abs(mean) + CLOSE**2:
+                return False
+    return True
 
 
 def _meets(then: Attempt, now: Attempt) -> bool:

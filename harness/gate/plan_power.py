@@ -91,8 +91,12 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
     ConfigError
         When there are neither stored scores of the pair nor two light reference arms.
     """
-    scores = _pair_scores(grid, store, policy)
+    scores: list[UnitScores] = []
     pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
+    cells = tuple(cell for cell in grid.cells if cell.arm.name in pair_.values())
+    if store is not None and all(has_cell(store, cell) for cell in cells):
+        stored = scored(dataclasses.replace(grid, cells=cells), store)
+        scores = [] if stored.problems else stored.scores
     source = fact(FactCode.STORED_SCORES, **pair_)
     if not scores:
         scores, source = _stand_ins(grid, policy)
@@ -157,16 +161,6 @@ def _at_looks(
             rows.append((effect, single[0], chance_by_looks(single, fractions), once))
         found.append(LookChances(finding=each.id, most=asked.max_origins, chances=tuple(rows)))
     return tuple(found)
-
-
-def _pair_scores(grid: Grid, store: Store | None, policy: Policy) -> list[UnitScores]:
-    """Scores of the pair where all of its cells are stored."""
-    wanted = (policy.baseline, policy.candidate)
-    cells = [cell for cell in grid.cells if cell.arm.name in wanted]
-    if store is None or not all(has_cell(store, cell) for cell in cells):
-        return []
-    found = scored(dataclasses.replace(grid, cells=tuple(cells)), store)
-    return [] if found.problems else found.scores
 
 
 def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], Fact]:

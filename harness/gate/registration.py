@@ -97,9 +97,16 @@ def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fac
     first record of that pair, by whatever name.
     """
     now = asked_now(grid, store, policy, code=code)
-    first = _first_record(store, grid.experiment.name, now)
-    if first is None:
+    known = [
+        (row.key, parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}"))
+        for row, body in store.journal.all(KIND)
+    ]
+    mine = [found for key, found in known if key == grid.experiment.name]
+    same = [found for _, found in known if tuple(found.pair) == now.pair]
+    held_against = mine[-1:] if mine and not mine[-1].results else [*same, *mine]
+    if not held_against:
         return None
+    first = held_against[0]
     rules, before = _rules(now.policy), _rules(first.policy)
     dropped = tuple(name for name in before if name not in rules)
     eased = tuple(
@@ -123,44 +130,28 @@ def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fac
     )
 
 
-def _first_record(store: Store, name: str, now: Registered) -> Registered | None:
-    """The record to hold the present against."""
-    known = []
-    for row, body in store.journal.all(KIND):
-        found = parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}")
-        known.append((row.key, found))
-    mine = [found for key, found in known if key == name]
-    if mine and not mine[-1].results:
-        return mine[-1]
-    same = [found for _, found in known if tuple(found.pair) == now.pair]
-    return next(iter([*same, *mine]), None)
-
-
 def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a policy by its name; a rule by metric, role and scope."""
     found: dict[str, Any] = {}
     for key, value in policy.items():
         if key in ("baseline", "candidate", "reference"):  # the pair is told as arms
             continue
-        if isinstance(value, list | tuple):
-            found.update(_rule(key, rule) for rule in value)
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             found |= {f"{key}.{name}": inner for name, inner in value.items()}
+        elif key == "waivers":
+            found |= {f"waiver of {each['finding']}": each["until"] for each in value}
+        elif isinstance(value, list | tuple):
+            for rule in value:
+                if key == "criteria":
+                    what, bound = f"{rule['metric']} {rule['statistic']} {rule['role']}", "margin"
+                else:
+                    relative = " against legacy's" if rule["relative"] else ""
+                    what, bound = f"coverage {rule['level']} %{relative}", "tolerance"
+                scope = [str(e) for name in ("datasets", "steps", "slices") for e in rule[name]]
+                found[what + (f" on {', '.join(scope)}" if scope else "")] = rule[bound]
         else:
             found[key] = value
     return found
-
-
-def _rule(kind: str, rule: Mapping[str, Any]) -> tuple[str, Any]:
-    if kind == "criteria":
-        what, bound = f"{rule['metric']} {rule['statistic']} {rule['role']}", rule["margin"]
-    elif kind == "coverage":
-        relative = " against legacy's" if rule["relative"] else ""
-        what, bound = f"coverage {rule['level']} %{relative}", rule["tolerance"]
-    else:
-        return f"waiver of {rule['finding']}", rule["until"]
-    scope = [str(e) for name in ("datasets", "steps", "slices") for e in rule[name]]
-    return what + (f" on {', '.join(scope)}" if scope else ""), bound
 
 
 def _value(value: Any) -> str:

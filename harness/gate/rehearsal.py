@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,36 +92,36 @@ def rehearse(
     most = max(independent_of(scores).values())
     planned = policy.looks or Looks(max_origins=max(2, most), attempts=1)
     policy = dataclasses.replace(policy, looks=planned)
-    nights = _nights(scores, ends, since, every, first=math.ceil(most / MORE))
+    nights = sorted({str(day) for each in ends for day in each})
+    if since:
+        nights = [day for day in nights if day >= since]
+    else:
+        least = math.ceil(most / MORE)
+        came = {day: independent_of(_until(scores, ends, day)) for day in nights}
+        nights = [day for day in nights if max(came[day].values()) >= least]
+    nights = nights[::every]
     if not nights:
         raise StoreError(
             f"--from {since}: no origin was judged after that day, so there is nothing to rehearse"
         )
     other = {policy.candidate: policy.baseline, policy.baseline: policy.candidate}
     turned = [dataclasses.replace(each, arm=other.get(each.arm, each.arm)) for each in declared]
+    roles = {unit.arm: unit.role for unit in scores}
+    exchanged = [
+        dataclasses.replace(unit, arm=other[unit.arm], role=roles[other[unit.arm]])
+        if unit.arm in other
+        else unit
+        for unit in scores
+    ]
     truths = {
         "as it was": (scores, declared),
-        "arms exchanged": (_exchanged(scores, other), turned),
+        "arms exchanged": (exchanged, turned),
         "at the margin": (_at_margin(scores, policy), declared),
     }
     return [
         _stream(truth, units, cells, policy, ends, nights)
         for truth, (units, cells) in truths.items()
     ]
-
-
-def _nights(
-    scores: Sequence[UnitScores], ends: Sequence[Dates], since: str, every: int, *, first: int
-) -> list[str]:
-    """Dates on which something was judged, from the first night on."""
-    days = sorted({str(day) for each in ends for day in each})
-    if since:
-        days = [day for day in days if day >= since]
-    else:
-        days = [
-            day for day in days if max(independent_of(_until(scores, ends, day)).values()) >= first
-        ]
-    return days[::every]
 
 
 def _until(scores: Sequence[UnitScores], ends: Sequence[Dates], day: str) -> list[UnitScores]:
@@ -161,17 +161,6 @@ def _stream(
         if verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT) or look.last:
             break
     return Rehearsal(truth=truth, nights=len(nights), looks=tuple(taken))
-
-
-def _exchanged(scores: Sequence[UnitScores], other: Mapping[str, str]) -> list[UnitScores]:
-    """The losses of either arm of the pair under the name of the other."""
-    roles = {unit.arm: unit.role for unit in scores}
-    return [
-        dataclasses.replace(unit, arm=other[unit.arm], role=roles[other[unit.arm]])
-        if unit.arm in other
-        else unit
-        for unit in scores
-    ]
 
 
 def _at_margin(scores: Sequence[UnitScores], policy: Policy) -> list[UnitScores]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -200,11 +200,38 @@ def read_scores(
     from safetensors.numpy import load
 
     content = whole_content(file)
+    arm, role, dataset, seed = names
     with suppress(SafetensorError, ValueError, LookupError, TypeError):
         size = int.from_bytes(content[:8], "little")
         facts = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_HEAD])
-        if made_of in (None, facts["made_of"]):
-            return _scores(facts, load(content), names, truth)
+        if made_of not in (None, facts["made_of"]):
+            return None
+        arrays = load(content)
+        actual, *cells = arrays["cells"]
+        if truth is None:
+            origin, days = arrays["rows"]
+            truth = Truth(
+                dataset=dataset,
+                origin=origin,
+                origin_date=days.view("datetime64[D]"),
+                step=arrays["step"],
+                values=actual,
+                **dict(zip(facts["at_origin"], arrays["at_origin"], strict=True)),
+            )
+        by_metric = list(zip([*facts["values"], *facts["served"]], cells, strict=True))
+        reason = tuple(facts["reason"]) or ("",) * len(truth.origin)
+        told = {name: facts[name] for name in _FACTS}
+        return UnitScores(
+            arm=arm,
+            role=role,
+            seed=seed,
+            truth=truth,
+            truth_digest=facts["truth_digest"],
+            ok=np.array([not text for text in reason], dtype=bool),
+            values=dict(by_metric[: len(facts["values"])]),
+            served=dict(by_metric[len(facts["values"]) :]),
+            **told | {"reason": reason, "fallback": tuple(facts["fallback"])},
+        )
     return None
 
 
@@ -216,37 +243,6 @@ def whole_content(file: Path) -> bytes:
         if bytes_digest(content).encode() == wanted:
             return content
     return b""
-
-
-def _scores(
-    facts: Mapping[str, Any], arrays: Mapping[str, Any], names: _Names, truth: Truth | None
-) -> UnitScores:
-    arm, role, dataset, seed = names
-    actual, *cells = arrays["cells"]
-    if truth is None:
-        origin, days = arrays["rows"]
-        truth = Truth(
-            dataset=dataset,
-            origin=origin,
-            origin_date=days.view("datetime64[D]"),
-            step=arrays["step"],
-            values=actual,
-            **dict(zip(facts["at_origin"], arrays["at_origin"], strict=True)),
-        )
-    by_metric = list(zip([*facts["values"], *facts["served"]], cells, strict=True))
-    reason = tuple(facts["reason"]) or ("",) * len(truth.origin)
-    told = {name: facts[name] for name in _FACTS}
-    return UnitScores(
-        arm=arm,
-        role=role,
-        seed=seed,
-        truth=truth,
-        truth_digest=facts["truth_digest"],
-        ok=np.array([not text for text in reason], dtype=bool),
-        values=dict(by_metric[: len(facts["values"])]),
-        served=dict(by_metric[len(facts["values"]) :]),
-        **told | {"reason": reason, "fallback": tuple(facts["fallback"])},
-    )
 
 
 def scoring_digest() -> str:

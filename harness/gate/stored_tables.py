@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import StoreError
-from harness.forecast import LEVELS, Forecast
+from harness.forecast import LEVELS
 from harness.gate.judge import scored
 from harness.running.cells import has_cell, read_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.store_folder import Store
-from harness.window import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,26 +47,21 @@ def forecast_table(grid: Grid, store: Store) -> pd.DataFrame:
         for cell in cells:
             seeds = sum(each.arm.name == cell.arm.name for each in cells)
             label = cell.arm.name if seeds == 1 else f"{cell.arm.name}-s{cell.seed}"
-            columns |= _columns(label, read_cell(store, cell).forecast)
+            forecast = read_cell(store, cell).forecast
+            columns[label] = forecast.point.ravel()
+            if not forecast.has_distribution:
+                continue
+            levels = forecast.levels if forecast.quantiles is not None else LEVELS
+            quantiles = forecast.at(levels)
+            for place, level in enumerate(levels.tolist()):
+                covered = f"{abs(round(100 * (1 - 2 * level), 6)):g}"
+                end = "median" if level == 0.5 else f"{'lo' if level < 0.5 else 'hi'}-{covered}"
+                columns[f"{label}-{end}"] = quantiles[..., place].ravel()
         if cells:
             tables.append(pd.DataFrame(columns))
     if not tables:
         raise StoreError(f"{store.root}: no forecast is stored; `abharness run` makes them")
     return pd.concat(tables, ignore_index=True)
-
-
-def _columns(label: str, forecast: Forecast) -> dict[str, Array]:
-    """Path and quantiles [W x H] of a model, by the names of their columns."""
-    found = {label: forecast.point.ravel()}
-    if not forecast.has_distribution:
-        return found
-    levels = forecast.levels if forecast.quantiles is not None else LEVELS
-    quantiles = forecast.at(levels)
-    for place, level in enumerate(levels.tolist()):
-        covered = f"{abs(round(100 * (1 - 2 * level), 6)):g}"
-        end = "median" if level == 0.5 else f"{'lo' if level < 0.5 else 'hi'}-{covered}"
-        found[f"{label}-{end}"] = quantiles[..., place].ravel()
-    return found
 
 
 def score_table(grid: Grid, store: Store) -> pd.DataFrame:

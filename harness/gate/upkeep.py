@@ -14,7 +14,7 @@ from harness.gate.recompute import replay
 from harness.gate.stored_scores import whole_content
 from harness.judging.fact import Fact
 from harness.running.executor import LOG
-from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.grid import Grid, GridCell
 from harness.running.identity import line_of
 from harness.running.incoming import arrived, seal_incoming
 from harness.running.parts import Part, read_part
@@ -179,9 +179,13 @@ def prune(store: Store) -> Pruned:
         for key in (*needless, *(key for key, _ in parts)):
             store.journal.append("drop", key, {"why": "no experiment needs it", "pruned": True})
         gone = {*doomed, *scores, *drawn, *deliveries, *_unsealed(store)}
-        size = sum(map(_size, gone))
+        files = [file for path in gone for file in (path, *path.rglob("*")) if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
         for path in gone:
-            _remove(path)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     store.sweep()
     return Pruned(
         fits=len(needless),
@@ -191,18 +195,6 @@ def prune(store: Store) -> Pruned:
         deliveries=len(deliveries),
         bytes=size,
     )
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def drop(store: Store, part: str, *, why: str) -> str:
@@ -329,26 +321,23 @@ def _belongs(
             since=len(store.journal),
             known=store.fit(fit.key),
         )
-        stored = due.known or _stored_fit(store, cell, fit)
+        stored = due.known
+        if stored is None:  # its record, from what lies in its folder
+            folder = store.fit_folder(fit.key)
+            files = {
+                str(file.relative_to(folder)): file_digest(file)
+                for file in sorted(folder.rglob("*"))
+                if file.is_file() and file.name not in (LOG, TRACEBACK)
+            }
+            stored = StoredFit(
+                cutoff=fit.cutoff,
+                identity=fit.identity,
+                environment=cell.environment,
+                saved=any(name.startswith(f"{STATE}/") for name in files),
+                files=files,
+            )
         rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
         wanted = part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen, records=cell.records)
         if wanted == key.partition("-")[0]:
             return due, stored
     return None, None
-
-
-def _stored_fit(store: Store, cell: GridCell, fit: PlannedFit) -> StoredFit:
-    """The record of a fit, from what lies in its folder."""
-    folder = store.fit_folder(fit.key)
-    files = {
-        str(file.relative_to(folder)): file_digest(file)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name not in (LOG, TRACEBACK)
-    }
-    return StoredFit(
-        cutoff=fit.cutoff,
-        identity=fit.identity,
-        environment=cell.environment,
-        saved=any(name.startswith(f"{STATE}/") for name in files),
-        files=files,
-    )

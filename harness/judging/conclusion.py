@@ -6,7 +6,7 @@ The outcome is the gravest of what was found, looked for from INVALID to PROMOTE
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -214,7 +214,14 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     beside = case.safeguards
     first = [_caution(each) for each in beside.first if each not in problems]
     holds = [each for each in beside.holds if each not in (*beside.first, *problems)]
-    rest = [*beside.notes, *case.validity.doubts, *_nearly_beyond(case), *_long_memory(case)]
+    near = [each for each in map(nearly_beyond, case.findings) if each is not None]
+
+    def room(said: Fact) -> float:
+        bound, effect, error = (float(said.values[name]) for name in ("bound", "effect", "error"))  # type: ignore[arg-type]  # numbers
+        return (bound - effect) / error
+
+    nearest = _one_a_dataset(sorted(near, key=room))
+    rest = [*beside.notes, *case.validity.doubts, *nearest, *_long_memory(case)]
     if outcome is not Outcome.HOLD:
         rest, holds = [*holds, *rest], []
     known = (*beside.first, *holds, *problems)
@@ -233,17 +240,6 @@ def _one_a_dataset(found: Sequence[Fact]) -> list[Fact]:
         dataclasses.replace(first, values={**first.values, "others": len(more)})
         for first, *more in by_dataset.values()
     ]
-
-
-def _nearly_beyond(case: Case) -> list[Fact]:
-    """Where the last origins lie hardly within, the nearest to its bound a dataset."""
-    found = [each for each in map(nearly_beyond, case.findings) if each is not None]
-
-    def room(said: Fact) -> float:
-        bound, effect, error = (float(said.values[name]) for name in ("bound", "effect", "error"))  # type: ignore[arg-type]  # numbers
-        return (bound - effect) / error
-
-    return _one_a_dataset(sorted(found, key=room))
 
 
 def _long_memory(case: Case) -> list[Fact]:
@@ -409,7 +405,10 @@ def _more_evidence(case: Case, given: Given) -> Fact:
 def _steps(
     case: Case, found: Sequence[tuple[Finding, Comparison]], given: Given
 ) -> Iterator[_Step]:
-    """Larger plans on the same data."""
+    """Larger plans on the same data: the larger built-in experiment, then earlier origins.
+
+    Of those as many on each dataset, which makes no fit older.
+    """
     larger = given.larger
     if larger is not None:
         tighter = any(
@@ -423,23 +422,17 @@ def _steps(
             seeds=larger.seeds,
             bounds=larger.bounds,
         )
-    yield from _more_history(case, given, {each.dataset for each, _ in found})
-
-
-def _more_history(case: Case, given: Given, wanted: Collection[str]) -> Iterator[_Step]:
-    """The same plan with earlier origins, as many on each dataset; fits get no older by it."""
     samples = {f.dataset: f.comparison.sample for f in case.findings if f.comparison}
     room = {name: given.room.get(name, 0) for name in samples if name in given.counted}
     raised = {name: samples[name].independent_n + more for name, more in room.items() if more > 0}
-    if not wanted & raised.keys():
+    if not any(each.dataset in raised for each, _ in found):
         return
     most = min(raised.values())
-    origins = {n: most if n in raised else each.independent_n for n, each in samples.items()}
     plans = {each.dataset: each for each in given.plan.datasets} if given.plan else {}
     once = [samples[n].n for n in raised if n in plans and plans[n].refit is None]
     yield _Step(
         code=FactCode.RAISE_ORIGINS,
-        origins=origins,
+        origins={n: most if n in raised else s.independent_n for n, s in samples.items()},
         told={
             "then": most,
             "origins": tuple((n, most * samples[n].overlap) for n in raised),

@@ -207,18 +207,28 @@ class _Making:
         return found if other.outcome is Outcome.REJECT else other
 
     def _gravest(self, ways: Sequence[CountedPair]) -> Finding:
-        return min(map(self._read, ways), key=lambda found: GRAVEST.index(found.outcome))
-
-    def _read(self, reading: CountedPair) -> Finding:
-        """Compare a pair whose failed windows are counted in one way."""
-        least = self.policy.min_origins
-        found = dataclasses.replace(self.ask(reading.pair, self.question), failed=reading.failed)
-        if found.sample.independent_n < least and found.sample.n >= 2:
-            found = _asking_for_more(found, reading.pair, self.policy)
-        elif without_scale(found):
-            nothing = self.invalid(FactCode.NO_LOSS_TO_SHARE, arm=found.legacy, most=NO_LOSS)
-            return dataclasses.replace(nothing, comparison=found)
-        return self._concluded(found, fact(_CONCLUDED[found.conclusion]))
+        """Compare a pair with its failed windows counted in each way; the gravest counts."""
+        found: list[Finding] = []
+        for way in ways:
+            made = dataclasses.replace(self.ask(way.pair, self.question), failed=way.failed)
+            missing = self.policy.min_origins - made.sample.independent_n
+            if missing > 0 and made.sample.n >= 2:  # with so few nothing is decided
+                planned = made.planning
+                more = max(planned.more_origins or 0, missing)
+                planned = dataclasses.replace(
+                    planned,
+                    chances=tuple((effect, 0.0) for effect, _ in planned.chances),
+                    chance=None if planned.chance is None else 0.0,
+                    more_origins=more,
+                    decided_by=date_of_more(way.pair, more),
+                )
+                made = dataclasses.replace(made, planning=planned)
+            elif without_scale(made):
+                nothing = self.invalid(FactCode.NO_LOSS_TO_SHARE, arm=made.legacy, most=NO_LOSS)
+                found.append(dataclasses.replace(nothing, comparison=made))
+                continue
+            found.append(self._concluded(made, fact(_CONCLUDED[made.conclusion])))
+        return min(found, key=lambda each: GRAVEST.index(each.outcome))
 
     def _concluded(self, found: Comparison, shown: Fact) -> Finding:
         """Conclude from a comparison; too few origins leave it open whatever it shows."""
@@ -346,20 +356,6 @@ _OUTCOMES = {
     ("success", "beyond"): Outcome.HOLD,  # a gain that is not there breaks nothing
     ("success", "undecided"): Outcome.HOLD,
 }
-
-
-def _asking_for_more(found: Comparison, both: Pair, policy: Policy) -> Comparison:
-    """Raise the origins still needed to what the policy asks for: with fewer nothing is decided."""
-    planned = found.planning
-    more = max(planned.more_origins or 0, policy.min_origins - found.sample.independent_n)
-    asked = dataclasses.replace(
-        planned,
-        chances=tuple((effect, 0.0) for effect, _ in planned.chances),
-        chance=None if planned.chance is None else 0.0,
-        more_origins=more,
-        decided_by=date_of_more(both, more),
-    )
-    return dataclasses.replace(found, planning=asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

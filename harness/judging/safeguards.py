@@ -15,7 +15,6 @@ from harness.evidence.comparison import answer
 from harness.evidence.estimand import Coverage, loss_of
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, pair
-from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded
 from harness.experiments.waivers import WaiverState
 from harness.judging.declared import JudgedGrid
@@ -73,12 +72,30 @@ def safeguards_of(
     unjudged = [each for each in worse if each.code is FactCode.UNJUDGED_WORSE]
     stops = [*unjudged] if policy.unjudged == "hold" else []
     implausible = [each for each in validity.doubts if each.code is FactCode.IMPLAUSIBLE]
-    notes = [each for each in worse if each not in stops]
+    notes = [*_covers(grid), *(each for each in worse if each not in stops)]
+    own = [each for each in validity.standings if each.arm == policy.candidate]
+    if below := [each for each in own if each.skill is not None and each.skill < 0]:
+        # beating a weak legacy arm is no reason to migrate
+        said: dict[str, Value] = {"arm": policy.candidate, "reference": below[0].reference}
+        notes.insert(0, fact(FactCode.BELOW_REFERENCE, **said, rows=rows_of(below)))
     if nobody:
         notes.append(fact(FactCode.UNJUDGED, datasets=tuple(nobody)))
     if validity.reference is None:
         pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
         notes.append(fact(FactCode.NO_REFERENCE_ARM, **pair_))
+    wide = [  # what passes settings so wide is hardly judged
+        (rule.estimand.name, abs(rule.bound))
+        for rule in policy.rules
+        if rule.role == "guardrail" and abs(rule.bound) > WIDEST_MARGIN
+    ]
+    if wide:
+        rules = tuple(dict.fromkeys(wide))
+        notes.append(fact(FactCode.WIDE_MARGINS, rules=rules, most=WIDEST_MARGIN))
+    if policy.alpha > LARGEST_ALPHA:
+        notes.append(fact(FactCode.LAX_ALPHA, alpha=policy.alpha, most=LARGEST_ALPHA))
+    doubted, skill = EvidenceNeeded().implausible_skill, policy.evidence.implausible_skill
+    if skill > doubted:
+        notes.append(fact(FactCode.LAX_IMPLAUSIBLE, skill=skill, most=doubted))
     return Safeguards(
         first=first,
         holds=(
@@ -87,12 +104,7 @@ def safeguards_of(
             *stops,
             *implausible,
         ),
-        notes=(
-            *_below(policy, validity),
-            *_covers(grid),
-            *notes,
-            *_lax(policy),
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -121,19 +133,6 @@ def _behind(grid: JudgedGrid, *, shared: Multiplicity, bar: str | None) -> Itera
     if shown:
         rules = tuple(dict.fromkeys((each.dataset, each.metric, each.part) for each in shown))
         yield fact(FactCode.BEHIND_REFERENCE, arm=policy.candidate, reference=bar, rules=rules)
-
-
-def _below(policy: Policy, validity: Validity) -> Iterator[Fact]:
-    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
-    weak = [
-        each
-        for each in validity.standings
-        if each.arm == policy.candidate and each.skill is not None and each.skill < 0
-    ]
-    if weak:
-        bar = weak[0].reference
-        values: dict[str, Value] = {"arm": policy.candidate, "reference": bar}
-        yield fact(FactCode.BELOW_REFERENCE, **values, rows=rows_of(weak))
 
 
 def _worse_beside(grid: JudgedGrid) -> Iterator[Fact]:
@@ -187,23 +186,6 @@ def _covers(grid: JudgedGrid) -> Iterator[Fact]:
                 rows.append((dataset, estimand.metric, *shares))
     if rows:
         yield fact(FactCode.COVERS_OTHERWISE, arm=policy.candidate, rows=tuple(rows))
-
-
-def _lax(policy: Policy) -> Iterator[Fact]:
-    """Settings so wide that what passes them is hardly judged."""
-    wide = [
-        (rule.estimand.name, abs(rule.bound))
-        for rule in policy.rules
-        if rule.role == "guardrail" and abs(rule.bound) > WIDEST_MARGIN
-    ]
-    if wide:
-        yield fact(FactCode.WIDE_MARGINS, rules=tuple(dict.fromkeys(wide)), most=WIDEST_MARGIN)
-    if policy.alpha > LARGEST_ALPHA:
-        yield fact(FactCode.LAX_ALPHA, alpha=policy.alpha, most=LARGEST_ALPHA)
-    doubted = EvidenceNeeded().implausible_skill
-    if policy.evidence.implausible_skill > doubted:
-        skill = policy.evidence.implausible_skill
-        yield fact(FactCode.LAX_IMPLAUSIBLE, skill=skill, most=doubted)
 
 
 def waived_away(findings: Sequence[Finding]) -> Iterator[Fact]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal
@@ -87,23 +87,29 @@ class _Ground:
         """Each criterion on mean losses with each dataset it speaks of, where one can be planted.
 
         And the real losses of both arms on each of its parts. One can be planted in losses of both
-        sides that are numbers, vary and are not all 0.
+        sides that are numbers, vary and are not all 0, at two origins or more.
         """
-        spoken = [
-            (rule, dataset, tuple(self._losses(rule, dataset)))
-            for dataset in datasets_of(self.declared)
-            for rule in self.evidence.policy.criteria
-            if rule.statistic == "mean" and rule.scope.covers(dataset)
-        ]
-        return tuple(each for each in spoken if all(map(_sound, each[2])))
-
-    def _losses(self, rule: Criterion, dataset: str) -> Iterator[Sides]:
-        policy = self.evidence.policy
-        whole = [self.sides[arm, dataset] for arm in (policy.candidate, policy.baseline)]
-        for name in rule.scope.slices or ("",):
-            ours, theirs = (cut(side, rule.scope, name) for side in whole)
-            part = len(ours[0]) < len(whole[0][0])
-            yield loss_of(rule.metric).sides(pair(ours, theirs, rule.metric, part=part))
+        policy, found = self.evidence.policy, []
+        for dataset in datasets_of(self.declared):
+            whole = [self.sides[arm, dataset] for arm in (policy.candidate, policy.baseline)]
+            for rule in policy.criteria:
+                if rule.statistic != "mean" or not rule.scope.covers(dataset):
+                    continue
+                parts = []
+                for name in rule.scope.slices or ("",):
+                    ours, theirs = (cut(side, rule.scope, name) for side in whole)
+                    part = len(ours[0]) < len(whole[0][0])
+                    both = pair(ours, theirs, rule.metric, part=part)
+                    parts.append(loss_of(rule.metric).sides(both))
+                if all(
+                    len(sides.means[0]) > 1
+                    and bool(np.isfinite(sides.above).all() and np.isfinite(sides.below).all())
+                    and min(each.mean() for each in sides.means) > 0
+                    and sides.varies
+                    for sides in parts
+                ):
+                    found.append((rule, dataset, tuple(parts)))
+        return tuple(found)
 
     def question(self, rule: Criterion) -> Question:
         """What the verdict asks of a criterion."""
@@ -136,7 +142,14 @@ def self_test(
     ask
         What the evidence was gathered with; one that remembers makes part (f) cheap.
     """
-    why = _unsound(evidence)
+    why: Fact | None = None
+    invalid = [each.found for each in evidence.findings if each.outcome is Outcome.INVALID]
+    if evidence.validity.problems:
+        why = fact(FactCode.EVIDENCE_UNSOUND).resting_on(evidence.validity.problems[0])
+    elif invalid:
+        why = fact(FactCode.FINDING_UNSOUND).resting_on(invalid[0])
+    elif not any(each.comparison for each in evidence.findings):
+        why = fact(FactCode.NOTHING_TO_TEST)
     units = list(map(in_time_order, scores))
     ground = _Ground(evidence=evidence, declared=declared, units=units, ask=ask)
     parts: dict[str, Callable[[_Ground], _Found]] = {
@@ -147,17 +160,6 @@ def self_test(
         tried: _Found = ("not run", why) if why else part(ground)
         found.append(SelfTestPart(code=code, state=tried[0], found=tried[1]))
     return SelfTest(parts=tuple(found))
-
-
-def _unsound(evidence: Evidence) -> Fact | None:
-    """Why there is nothing sound to plant in; None where there is."""
-    if evidence.validity.problems:
-        return fact(FactCode.EVIDENCE_UNSOUND).resting_on(evidence.validity.problems[0])
-    invalid = [each for each in evidence.findings if each.outcome is Outcome.INVALID]
-    if invalid:
-        return fact(FactCode.FINDING_UNSOUND).resting_on(invalid[0].found)
-    compared = any(each.comparison for each in evidence.findings)
-    return None if compared else fact(FactCode.NOTHING_TO_TEST)
 
 
 def _itself(ground: _Ground) -> _Found:
@@ -388,10 +390,3 @@ def _planted(
             ask=partial(answer, brief=True),
         )
     return found
-
-
-def _sound(sides: Sides) -> bool:
-    """Whether anything can be planted in losses: two origins, numbers, variance, a scale."""
-    means = sides.means
-    whole = bool(np.isfinite(sides.above).all() and np.isfinite(sides.below).all())
-    return len(means[0]) > 1 and whole and min(each.mean() for each in means) > 0 and sides.varies

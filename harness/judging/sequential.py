@@ -108,26 +108,27 @@ def at_look(asked: Question, alpha: float) -> Question:
 
 def read_at(findings: Sequence[Finding], look: Look) -> list[Finding]:
     """Leave open what the level of a look does not show, and keep what an earlier one showed."""
-    return [_read(each, look) for each in findings]
-
-
-def _read(each: Finding, look: Look) -> Finding:
-    level = look.levels.get(each.dataset)
-    if each.comparison is None or level is None:
-        return each
-    if each.outcome is Outcome.PROMOTE and level.of(each.role) is None:
-        each = dataclasses.replace(each, outcome=Outcome.HOLD, found=fact(FactCode.NO_LOOK))
-    if each.outcome is Outcome.REJECT:
-        known = level.reject is not None and p_of_reject(each) <= level.reject
-        later = fact(FactCode.NOT_BEYOND_YET, level=level.reject, p=p_of_reject(each))
-        each = each if known else dataclasses.replace(each, outcome=Outcome.HOLD, found=later)
-    since = look.latched.get(each.id)
-    waits = each.found.code in (FactCode.UNDECIDED, FactCode.NO_LOOK)
-    if since is not None and each.outcome is Outcome.HOLD and waits:
-        return dataclasses.replace(
-            each, outcome=Outcome.PROMOTE, found=fact(FactCode.SHOWN_BEFORE, since=since)
-        )
-    return each
+    read = []
+    for finding in findings:
+        each = finding
+        level = look.levels.get(each.dataset)
+        if each.comparison is None or level is None:
+            read.append(each)
+            continue
+        if each.outcome is Outcome.PROMOTE and level.of(each.role) is None:
+            each = dataclasses.replace(each, outcome=Outcome.HOLD, found=fact(FactCode.NO_LOOK))
+        if each.outcome is Outcome.REJECT:
+            p_value = p_of_reject(each)
+            if level.reject is None or p_value > level.reject:
+                later = fact(FactCode.NOT_BEYOND_YET, level=level.reject, p=p_value)
+                each = dataclasses.replace(each, outcome=Outcome.HOLD, found=later)
+        since = look.latched.get(each.id)
+        waits = each.found.code in (FactCode.UNDECIDED, FactCode.NO_LOOK)
+        if since is not None and each.outcome is Outcome.HOLD and waits:
+            shown = fact(FactCode.SHOWN_BEFORE, since=since)
+            each = dataclasses.replace(each, outcome=Outcome.PROMOTE, found=shown)
+        read.append(each)
+    return read
 
 
 def latches(findings: Sequence[Finding], look: Look) -> dict[str, str]:

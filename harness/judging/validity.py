@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -216,24 +217,21 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
     policy, declared, scores = grid.policy, grid.declared, grid.scores
-    present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
-    there = set(present)
+    there = {(unit.arm, unit.dataset, unit.seed) for unit in scores}
     missing = tuple(cell for cell in declared if (cell.arm, cell.dataset, cell.seed) not in there)
-    digests = _digests(scores)
+    seen: dict[str, set[str]] = {}
+    for unit in scores:
+        seen.setdefault(unit.dataset, set()).add(unit.truth_digest)
+    digests = {name: next(iter(each)) if len(each) == 1 else "" for name, each in seen.items()}
     bar = reference_arm(grid)
     standings = standings_of(grid, bar)
-    gains = _implausible(policy, standings, *_next_session(grid, bar))
-    partly = _partly(policy, standings)
+    gains = _implausible(grid, standings, bar)
     weak = straw_man(policy, standings) if policy.broken_baseline == "invalid" else None
     contamination = _contamination(grid, given)
     refused = policy.evidence.implausible == "invalid"
     problems = [
         *given.problems,
-        *_grid_problems(grid),
-        *_cell_problems(declared, present, missing),
-        *_evidence_problems(grid),
-        *(fact(FactCode.OTHER_ACTUALS, dataset=name) for name, same in digests.items() if not same),
-        *_stride_problems(scores, given.stride),
+        *_problems(grid, missing, digests, given.stride),
         *_peeking(policy, given),
     ]
     return Validity(
@@ -249,9 +247,19 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
         doubts=(
             *given.doubts,
             *_oddities(grid),
-            *_tainted(contamination),
+            *(
+                fact(
+                    FactCode.CONTAMINATED,
+                    dataset=each.dataset,
+                    arm=each.arm,
+                    share=each.share,
+                    said=each.said,
+                )
+                for each in contamination
+                if each.share
+            ),
             *(() if refused else gains),
-            *partly,
+            *_partly(policy, standings),
             *(() if policy.evidence.untested == "invalid" else _untested(policy, given)),
             *(doubt for arm in grid.pair for doubt in given.futures.get(arm, NOTHING).doubts),
         ),
@@ -259,51 +267,53 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     )
 
 
-def _grid_problems(grid: JudgedGrid) -> list[Fact]:
-    if not grid.declared:
-        return [fact(FactCode.GRID_EMPTY)]
-    cells = {(cell.arm, cell.dataset) for cell in grid.declared}
-    return [
+def _problems(
+    grid: JudgedGrid,
+    missing: tuple[Cell, ...],
+    digests: Mapping[str, str],
+    stride: Mapping[str, int],
+) -> list[Fact]:
+    """What is wrong with the grid, with how much evidence it holds, and with its scores."""
+    sides = {(cell.arm, cell.dataset) for cell in grid.declared}
+    problems = [] if grid.declared else [fact(FactCode.GRID_EMPTY)]
+    problems += [
         fact(FactCode.GRID_WITHOUT_ARM, arm=arm, dataset=dataset)
         for dataset in grid.datasets
         for arm in grid.pair
-        if (arm, dataset) not in cells
+        if (arm, dataset) not in sides
     ]
-
-
-def _cell_problems(
-    declared: Sequence[Cell], present: list[tuple[str, str, int]], missing: tuple[Cell, ...]
-) -> list[Fact]:
-    problems = []
     if missing:
         cells = tuple((cell.arm, cell.dataset, cell.seed) for cell in missing)
-        problems.append(fact(FactCode.CELLS_MISSING, cells=cells, declared=len(declared)))
-    known = {(cell.arm, cell.dataset, cell.seed) for cell in declared}
-    for unit in dict.fromkeys(present):
-        named: dict[str, Value] = {"arm": unit[0], "dataset": unit[1], "seed": unit[2]}
-        if present.count(unit) > 1:
-            problems.append(fact(FactCode.CELL_TWICE, **named, times=present.count(unit)))
-        if unit not in known:
+        problems.append(fact(FactCode.CELLS_MISSING, cells=cells, declared=len(grid.declared)))
+    known = {(cell.arm, cell.dataset, cell.seed) for cell in grid.declared}
+    times = Counter((unit.arm, unit.dataset, unit.seed) for unit in grid.scores)
+    for (arm, dataset, seed), count in times.items():
+        named: dict[str, Value] = {"arm": arm, "dataset": dataset, "seed": seed}
+        if count > 1:
+            problems.append(fact(FactCode.CELL_TWICE, **named, times=count))
+        if (arm, dataset, seed) not in known:
             problems.append(fact(FactCode.CELL_NOT_DECLARED, **named))
-    return problems
-
-
-def _evidence_problems(grid: JudgedGrid) -> list[Fact]:
-    """Less than what the policy declares is no evidence, however good it looks."""
-    wanted, there = grid.policy.evidence, grid.datasets
-    problems = [
+    wanted = grid.policy.evidence  # less than it declares is no evidence, however good it looks
+    problems += [
         fact(FactCode.EVIDENCE_NOT_THERE, dataset=name)
         for name in wanted.datasets
-        if name not in there
+        if name not in grid.datasets
     ]
     seeds = {cell.seed for cell in grid.declared if cell.arm in grid.pair}
     if grid.declared and len(seeds) < wanted.seeds:
         problems.append(fact(FactCode.FEW_SEEDS, asked=wanted.seeds, found=len(seeds)))
-    counts = {unit.dataset: len(unit) for unit in grid.scores}
-    return problems + [
+    origins = {unit.dataset: len(unit) for unit in grid.scores}
+    problems += [
         fact(FactCode.FEWER_ORIGINS, dataset=name, asked=wanted.origins, found=count)
-        for name, count in counts.items()
+        for name, count in origins.items()
         if count < wanted.origins
+    ]
+    problems += [fact(FactCode.OTHER_ACTUALS, dataset=n) for n, same in digests.items() if not same]
+    strides = [(unit, stride[unit.dataset]) for unit in grid.scores if unit.dataset in stride]
+    return problems + [
+        fact(FactCode.OFF_STRIDE, arm=u.arm, dataset=u.dataset, seed=u.seed, stride=planned)
+        for u, planned in strides
+        if bool(np.any(np.diff(np.sort(u.origin)) != planned))
     ]
 
 
@@ -361,28 +371,15 @@ def _contamination(grid: JudgedGrid, given: Given) -> tuple[Contamination, ...]:
     )
 
 
-def _tainted(found: Sequence[Contamination]) -> list[Fact]:
-    """What must be known of a candidate that may have been pretrained on what is judged."""
-    return [
-        fact(
-            FactCode.CONTAMINATED,
-            dataset=each.dataset,
-            arm=each.arm,
-            share=each.share,
-            said=each.said,
-        )
-        for each in found
-        if each.share
-    ]
-
-
-def _next_session(grid: JudgedGrid, bar: str | None) -> Iterator[Standing]:
-    """The candidate's path against that of the reference `bar` at the first of several steps.
+def _implausible(grid: JudgedGrid, standings: Sequence[Standing], bar: str | None) -> list[Fact]:
+    """A gain over all steps that is too large; or one at the first step that is shown to be.
 
     Whoever has seen a session or two too many knows the nearest best, and over a long horizon it is
-    averaged away. By MAE: a reference may well be too wide or too narrow so near.
+    averaged away. By MAE there: a reference may well be too wide or too narrow so near.
     """
     policy = grid.policy
+    whole = [each for each in standings if (each.arm, each.metric) == (policy.candidate, "crps")]
+    nearest: list[Standing] = []
     for dataset in dict.fromkeys(unit.dataset for unit in grid.scores):
         candidate, reference = (
             [
@@ -393,13 +390,8 @@ def _next_session(grid: JudgedGrid, bar: str | None) -> Iterator[Standing]:
             for arm in (policy.candidate, bar)
         )
         if candidate and reference:
-            found = shown_by(loss_of("mae"), candidate, reference, alpha=policy.alpha)
-            yield from [found] if found else []
-
-
-def _implausible(policy: Policy, standings: Sequence[Standing], *nearest: Standing) -> list[Fact]:
-    """A gain over all steps that is too large; or one at the first step that is shown to be."""
-    whole = [each for each in standings if (each.arm, each.metric) == (policy.candidate, "crps")]
+            near = shown_by(loss_of("mae"), candidate, reference, alpha=policy.alpha)
+            nearest += [near] if near else []
     found: dict[str, Fact] = {}
     for each, gain in (*((e, e.skill) for e in whole), *((e, e.low) for e in nearest)):
         if gain is None or gain <= policy.evidence.implausible_skill:
@@ -429,29 +421,6 @@ def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
         fact(FactCode.PARTLY_COMPARED, dataset=dataset, arm=arm, reference=bar, windows=count)
         for dataset, arm, bar, count in found
     ]
-
-
-def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[Fact]:
-    return [
-        fact(
-            FactCode.OFF_STRIDE,
-            arm=unit.arm,
-            dataset=unit.dataset,
-            seed=unit.seed,
-            stride=stride[unit.dataset],
-        )
-        for unit in scores
-        if unit.dataset in stride
-        and bool(np.any(np.diff(np.sort(unit.origin)) != stride[unit.dataset]))
-    ]
-
-
-def _digests(scores: Sequence[UnitScores]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for unit in scores:
-        same = found.setdefault(unit.dataset, unit.truth_digest) == unit.truth_digest
-        found[unit.dataset] = unit.truth_digest if same else ""
-    return found
 
 
 def _health(unit: UnitScores, policy: Policy) -> UnitHealth:

@@ -148,7 +148,18 @@ class Journal:
             connection = _connected(path, read_only=read_only)
         journal = cls(connection, path, read_only=read_only)
         try:
-            journal._check_format()
+            with _told(path):
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (schema,) = connection.execute("PRAGMA user_version").fetchone()
+            if application != _APPLICATION:
+                raise DamagedRecordsError(f"{path}: an SQLite file, but not the records of a store")
+            if schema > SCHEMA:
+                raise NewerRecordError(
+                    f"{path}: made by a newer version: schema {schema}, this one reads up to "
+                    f"{SCHEMA}"
+                )
+            if schema != SCHEMA:
+                raise _damaged(path, f"its schema number is {schema}")
             journal._catch_up()
         except BaseException:
             journal.close()
@@ -364,22 +375,6 @@ class Journal:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def _check_format(self) -> None:
-        with _told(self.path):
-            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-            (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION:
-            raise DamagedRecordsError(
-                f"{self.path}: an SQLite file, but not the records of a store"
-            )
-        if schema > SCHEMA:
-            raise NewerRecordError(
-                f"{self.path}: made by a newer version: schema {schema}, this one reads up to "
-                f"{SCHEMA}"
-            )
-        if schema != SCHEMA:
-            raise _damaged(self.path, f"its schema number is {schema}")
-
     def _catch_up(self) -> None:
         """Take in rows that others have written since, each held against the one before it."""
         if self._writing or self._resting:
@@ -436,7 +431,12 @@ class Journal:
                     ).fetchall()
                 )
             for record in some:
-                text = _unpacked(found.get(record.seq))
+                packed: Any = found.get(record.seq)
+                text = b""
+                with suppress(TypeError, ValueError, OSError, EOFError, zlib.error):
+                    plainly = packed[:1] in (b"{", b"[")
+                    unpacking = bz2.decompress if packed[:3] == b"BZh" else zlib.decompress
+                    text = bytes(packed) if plainly else unpacking(packed)
                 if _digest(text) != record.digest:
                     said = f"{record}: its body was changed after it was written"
                     raise _damaged(self.path, said)
@@ -562,17 +562,6 @@ def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
         else:
             return connection
     raise AssertionError
-
-
-def _unpacked(packed: Any) -> bytes:
-    """The text of a body as it is stored; nothing where it cannot be read."""
-    try:
-        if packed[:1] in (b"{", b"["):
-            return bytes(packed)
-        text: bytes = (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
-    except (TypeError, ValueError, OSError, EOFError, zlib.error):
-        return b""
-    return text
 
 
 def _closed(connection: sqlite3.Connection, owner: int) -> None:

@@ -65,7 +65,14 @@ def compatible(opened: OpenRollout) -> list[Compatible]:
     for pattern in asked.configs:
         files = sorted(glob.glob(pattern, root_dir=here))  # noqa: PTH207  # or of the whole disk
         found += [] if files else [(f"{pattern}: its arms build", f"no such file in {here}")]
-        found += [(f"{file}: its arms build", _builds(here / file, opened)) for file in files]
+        for file in files:
+            problem = ""
+            try:
+                experiment = read_experiment(str(here / file))
+                declare(experiment, load_datasets(experiment, opened.folders))
+            except InputError as fault:
+                problem = one_line(str(fault))
+            found.append((f"{file}: its arms build", problem))
     for each in asked.checkpoints:
         title = f"{each.arm} of {each.experiment} forecasts as in {each.recorded}, bit by bit"
         found.append((title, _as_recorded(each, opened)))
@@ -127,16 +134,6 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
         yield title, f"after {series.dates[origin - 1]} it differs by up to {max(apart):.3g}"
     else:  # alone its numbers may round otherwise than beside those of the night
         yield f"{title}, {'to a millionth' if max(apart) else 'bit by bit'}", ""
-
-
-def _builds(file: Path, opened: OpenRollout) -> str:
-    """Why an experiment cannot be read, or an arm of it not be built."""
-    try:
-        experiment = read_experiment(str(file))
-        declare(experiment, load_datasets(experiment, opened.folders))
-    except InputError as problem:
-        return one_line(str(problem))
-    return ""
 
 
 def record_checkpoints(opened: OpenRollout) -> list[str]:

@@ -280,8 +280,17 @@ class OpenRollout:
         grid = self.grid(state)
         revision = revision_of(grid, self.settings)
         made = None
-        if revision != stream.revision:
-            state, made = self._restart(state, grid)
+        if revision != stream.revision:  # anew from the first stage, if that exposes nothing
+            first = next((p for p, e in enumerate(self.settings.stages) if e.kind == "shadow"), 0)
+            made = self._moved(
+                state,
+                grid,
+                standing_of(self.settings, self.folders, self.store),
+                min(first, state.place),
+                event="restart",
+                cause="revision",
+            )
+            state = record_move(self.store.journal, self.settings, state, made)
             grid = self.grid(state)
         summary = fill(grid, self.store, workers=workers, progress=progress)
         grid = summary.grid
@@ -303,20 +312,6 @@ class OpenRollout:
             night = journal.append(SERVING, self.settings.name, serving).seq
             made = dataclasses.replace(made, night=night)
             return record_move(journal, self.settings, state, made), made
-
-    def _restart(self, state: RolloutState, grid: Grid) -> tuple[RolloutState, Move]:
-        """Begin a new stream with another revision, at the first stage if that exposes nothing."""
-        first = next((p for p, each in enumerate(self.settings.stages) if each.kind == "shadow"), 0)
-        standing = standing_of(self.settings, self.folders, self.store)
-        move = self._moved(
-            state,
-            grid,
-            standing,
-            min(first, state.place),
-            event="restart",
-            cause="revision",
-        )
-        return record_move(self.store.journal, self.settings, state, move), move
 
     def _moved(
         self,

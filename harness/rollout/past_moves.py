@@ -177,7 +177,18 @@ class _Past:
             yield f"recorded to end at stage {move.after}, derived {move.before + 1}"
         stood = [each for each in journal.records("stands", experiment.name) if each.seq < move.seq]
         name = str(journal.body(stood[-1])["verdict"]) if stood else ""
-        origins = self._origins(move)
+        origins = {}  # of the plan, by series: those that overlapped with none before
+        for series, split in self.plan.splits.items():
+            plan, dates = split.plan, split.dataset.series.dates
+            until = np.datetime64(move.until[series])
+            dates = dates[: int(np.searchsorted(dates, until, "right"))]
+            key = digest(anchor_of(series, plan))
+            known = [each for each in journal.records("anchor", key) if each.seq < move.seq]
+            cutoffs = journal.body(known[-1])["cutoffs"] if known else []
+            days = np.array(cutoffs, dtype="datetime64[D]")
+            issued = plan.issued(dates, cutoffs=days, grow=not len(days), label=series)
+            windows = issued.complete(len(dates))
+            origins[series] = len(non_overlapping(windows.origin, windows.reach))
         for what, was, again in (
             ("verdict", move.verdict, name),
             ("origins", dict(move.origins), origins),
@@ -195,21 +206,6 @@ class _Past:
         found = refusals(settings, before, standing, watch, move.revision, asked=move.asked)
         for each in found:
             yield f"the rules refuse it: {each.code} {dict(each.values) or ''}".rstrip()
-
-    def _origins(self, move: Move) -> dict[str, int]:
-        """Origins of the plan that overlap with none before, by series, when a move was made."""
-        journal, found = self.opened.store.journal, {}
-        for name, split in self.plan.splits.items():
-            plan, dates = split.plan, split.dataset.series.dates
-            dates = dates[: int(np.searchsorted(dates, np.datetime64(move.until[name]), "right"))]
-            key = digest(anchor_of(name, plan))
-            known = [each for each in journal.records("anchor", key) if each.seq < move.seq]
-            cutoffs = journal.body(known[-1])["cutoffs"] if known else []
-            days = np.array(cutoffs, dtype="datetime64[D]")
-            issued = plan.issued(dates, cutoffs=days, grow=not len(days), label=name)
-            windows = issued.complete(len(dates))
-            found[name] = len(non_overlapping(windows.origin, windows.reach))
-        return found
 
 
 def _told(back: object) -> str:

@@ -37,8 +37,6 @@ from harness.rollout.stages import (
 )
 from harness.rollout.stream import BEFORE, PairedStream, read_pairs, stream_grid
 from harness.running.fill import Progress, fill, prepare
-from harness.running.grid import Grid
-from harness.running.store_folder import Store
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates
@@ -147,47 +145,37 @@ def rehearse(
         first[name] = str(dates[max(row - BEFORE, plan.validation + 2)])
     stream = stream_grid(settings, opened.folders, opened.store, first=first)
     done = fill(stream, opened.store, workers=workers, progress=progress)
-    pairs = read_pairs(settings, done.grid, opened.store)
-    return _rehearsed(settings, grid, opened.store, pairs, start=max(starts))
-
-
-def _rehearsed(
-    settings: Settings,
-    grid: Grid,
-    store: Store,
-    pairs: Sequence[PairedStream],
-    *,
-    start: str,
-) -> list[StagePath]:
-    found = scored(grid, store)
+    pairs, start = read_pairs(settings, done.grid, opened.store), max(starts)
+    found = scored(grid, opened.store)
     policy = settings.experiment.policy
     names = (policy.candidate, policy.baseline)
     lacking = [each.cell for each in found.cells if each.arm in names and not each.scores]
     if lacking or found.problems:
         raise StoreError(
-            f"{store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are missing; "
-            "`abharness run` makes them"
+            f"{opened.store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are "
+            "missing; `abharness run` makes them"
         )
-    scores = [in_time_order(unit) for unit in deciding_scores(grid, store, policy, found)]
-    dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
-    end = min(each.last for each in pairs)
-    nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= end})
+    scores = [in_time_order(u) for u in deciding_scores(grid, opened.store, policy, found)]
+    sessions = {name: split.dataset.series.dates for name, split in grid.splits.items()}
+    until = min(each.last for each in pairs)
+    nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= until})
     if not nights:
-        raise StoreError(f"--from {start}: no session comes after that day; the data end on {end}")
+        raise StoreError(
+            f"--from {start}: no session comes after that day; the data end on {until}"
+        )
     looks = policy.looks or Looks(max_origins=max(2, *independent_of(scores).values()), attempts=1)
     planned = dataclasses.replace(policy, looks=looks)
-    declared = [each.cell for each in found.cells]
     return [
         StageWalk(
             settings=settings,
             policy=planned,
-            declared=declared,
+            declared=[each.cell for each in found.cells],
             scores=[_planted_unit(unit, scores, planned, truth) for unit in scores],
-            ends=[dates[unit.dataset][unit.origin - 1 + reach_of(unit)] for unit in scores],
+            ends=[sessions[unit.dataset][unit.origin - 1 + reach_of(unit)] for unit in scores],
             pairs=[_planted_pair(pair, truth) for pair in pairs],
             start=start,
         ).gone_through(truth.name, nights)
-        for truth in truths(start, end)
+        for truth in truths(start, until)
     ]
 
 

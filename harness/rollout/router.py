@@ -261,7 +261,10 @@ class Rollout:
                 by, reason = arm, unread
                 if made is None:
                     by, reason = other, f"{arm}: {why}"
-                    self._noted(now, name, parsed[name], arm, reason)
+                    exposed = arm == self._settings.candidate  # which that rolls back
+                    self._note(now, name, parsed[name], arm, reason, exposed=exposed)
+                    with suppress(RuntimeError):  # closed meanwhile: the next process takes it in
+                        self._writing.submit(self._acted_on_notes)
                     made, why = second[name]
                 if made is None:
                     found[name] = ForecastError(
@@ -394,12 +397,6 @@ class Rollout:
         return made.result()
 
     # -- what is kept of requests --------------------------------------------------------------
-
-    def _noted(self, now: _Now, name: str, series: Series, arm: str, reason: str) -> None:
-        """Keep that the arm of the stage did not answer; where that is the candidate, roll back."""
-        self._note(now, name, series, arm, reason, exposed=arm == self._settings.candidate)
-        with suppress(RuntimeError):  # closed meanwhile: the next process takes the notes in
-            self._writing.submit(self._acted_on_notes)
 
     def _note(
         self, now: _Now, name: str, series: Series, arm: str, reason: str, *, exposed: bool

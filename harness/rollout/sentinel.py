@@ -95,12 +95,21 @@ class Sentinel:
     paths: Array
 
     def sums(self, harm: Array) -> Array:
-        """Cumulative sum after each night, [T], from `harm_beyond` [T]."""
+        """Cumulative sum after each night, [T], from `harm_beyond` [T].
+
+        Harm counts in standard deviations of the nights up to it over the stretch's, at least 1.
+        """
         known = ~np.isnan(harm)
         capped = np.minimum(harm[known], self.cap)
         found = np.zeros(len(harm))
         if len(capped):
-            after = _sums((capped / self._noise(capped))[None])[0]
+            squares = np.square(capped[STEPS:] - capped[:-STEPS])
+            reach = np.concatenate([[0.0], np.cumsum(squares)])
+            stop = np.maximum(np.arange(1, len(capped) + 1) - STEPS, 0)
+            start = np.maximum(stop - _RECENT, 0)
+            over = (reach[stop] - reach[start]) / self.jump
+            noise = np.sqrt(np.maximum(1.0, (_PRIOR + over) / (_PRIOR + stop - start)))
+            after = _sums((capped / noise)[None])[0]
             places = np.cumsum(known)  # a night without a value leaves the sum as it is
             found[places > 0] = after[places[places > 0] - 1]
         return found
@@ -129,17 +138,6 @@ class Sentinel:
         crossed = np.maximum.accumulate(sums, axis=1) > self.boundary
         reached = np.flatnonzero(crossed.mean(axis=0) >= share)
         return int(reached[0]) + 1 if len(reached) else None
-
-    def _noise(self, capped: Array) -> Array:
-        """Standard deviation of each night over the stretch's, at least 1, [T]."""
-        squares = np.square(capped[STEPS:] - capped[:-STEPS])
-        reach = np.concatenate([[0.0], np.cumsum(squares)])
-        stop = np.maximum(np.arange(1, len(capped) + 1) - STEPS, 0)
-        start = np.maximum(stop - _RECENT, 0)
-        count = stop - start
-        over = (reach[stop] - reach[start]) / self.jump
-        noise: Array = np.sqrt(np.maximum(1.0, (_PRIOR + over) / (_PRIOR + count)))
-        return noise
 
 
 def calibrated(stretch: Array, *, streams: int, generator: np.random.Generator) -> Sentinel:

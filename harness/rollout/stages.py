@@ -311,36 +311,30 @@ def refusals(
     asked
         Digest of what the file asks; left out, that of the settings.
     """
-    found = list(_refusals_of_state(state, revision, asked or asked_digest(settings)))
+    found, held, last = list[Refusal](), state.held, state.since
+    if held is not None:
+        values = {"owner": held.owner, "why": held.why, "since": held.at[:10]}
+        found.append(Refusal(code="held", values=values))
+    if last is not None and last.asked != (asked or asked_digest(settings)):
+        found.append(Refusal(code="policy changed", values={"since": last.at[:10]}))
+    if last is not None and last.revision != revision:
+        found.append(Refusal(code="revision changed", values={"since": last.at[:10]}))
     if state.place + 1 >= len(settings.stages):
         return [*found, Refusal(code="last stage", values={"stage": str(settings.stages[-1])})]
     following = settings.stages[state.place + 1]
     if following.kind == "retired":
         lasted = watch.sessions if watch else 0
         if lasted < following.after:
-            values = {"sessions": lasted, "needed": following.after}
-            found.append(Refusal(code="too soon", values=values))
+            needed = {"sessions": lasted, "needed": following.after}
+            found.append(Refusal(code="too soon", values=needed))
     found += _refusals_of_verdict(standing, following)
-    since = state.since
-    if since is not None and not any(
-        count > since.origins.get(name, 0) for name, count in standing.origins.items()
+    if last is not None and not any(
+        count > last.origins.get(name, 0) for name, count in standing.origins.items()
     ):
-        found.append(Refusal(code="no new origin", values={"since": since.at[:10]}))
+        found.append(Refusal(code="no new origin", values={"since": last.at[:10]}))
     if following.exposed and state.begun:
         found += _refusals_of_watch(settings, watch)
     return found
-
-
-def _refusals_of_state(state: RolloutState, revision: str, asked: str) -> Iterable[Refusal]:
-    held, last = state.held, state.since
-    if held is not None:
-        yield Refusal(
-            code="held", values={"owner": held.owner, "why": held.why, "since": held.at[:10]}
-        )
-    if last is not None and last.asked != asked:
-        yield Refusal(code="policy changed", values={"since": last.at[:10]})
-    if last is not None and last.revision != revision:
-        yield Refusal(code="revision changed", values={"since": last.at[:10]})
 
 
 def _refusals_of_verdict(standing: StandingVerdict, following: Stage) -> Iterable[Refusal]:

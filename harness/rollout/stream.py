@@ -256,20 +256,22 @@ class StoredStream:
 
     def pairs(self, moment: Moment | None = None) -> list[PairedStream]:
         """Every series as it was at a moment; left out, as it is now."""
-        return [self._pair(name, moment) for name in self.settings.series]
-
-    def _pair(self, name: str, moment: Moment | None) -> PairedStream:
-        split = self.cells[name][self.settings.legacy].split
-        changed = split.dataset.revisions or self.store.journal.records(OBSERVED, name)
-        if moment is not None and changed:
-            return self._held_against(name, moment)
-        if name not in self._now:
-            self._now[name] = self._held_against(name, None)
-        if moment is None:
-            return self._now[name]
-        count = self._issued_by(name, moment)
-        rows = _sessions(split.dataset.series.dates, moment.until[name])
-        return self._now[name].as_of(count, after=rows - int(split.issued.origin[count - 1]))
+        found = []
+        for name in self.settings.series:
+            split = self.cells[name][self.settings.legacy].split
+            changed = split.dataset.revisions or self.store.journal.records(OBSERVED, name)
+            if moment is not None and changed:
+                found.append(self._held_against(name, moment))
+                continue
+            if name not in self._now:
+                self._now[name] = self._held_against(name, None)
+            pair = self._now[name]
+            if moment is not None:
+                count = self._issued_by(name, moment)
+                rows = _sessions(split.dataset.series.dates, moment.until[name])
+                pair = pair.as_of(count, after=rows - int(split.issued.origin[count - 1]))
+            found.append(pair)
+        return found
 
     def _issued_by(self, name: str, moment: Moment) -> int:
         """How many origins both sides had a forecast for; at least 1."""
@@ -385,7 +387,20 @@ def _known_on(store: Store, split: Split, moment: Moment | None) -> Callable[[da
         when = day or (date.fromisoformat(moment.at[:10]) if moment is not None else None)
         series = data.series if when is None else data.known_on(when)
         series = up_to(series, _sessions(series.dates, last))
-        return _overlaid(series, reported) if reported else series
+        if not reported:
+            return series
+        days = np.array(sorted(reported), dtype="datetime64[D]")
+        values = np.array([reported[str(day)] for day in days])
+        there, more = np.isin(days, series.dates), days > series.dates[-1]
+        target = series.target.copy()
+        target[np.searchsorted(series.dates, days[there])] = values[there]
+        empty = np.full((int(more.sum()), series.past.shape[1]), np.nan)
+        return dataclasses.replace(
+            series,
+            dates=np.concatenate([series.dates, days[more]]),
+            target=np.concatenate([target, values[more]]),
+            past=np.concatenate([series.past, empty]),
+        )
 
     return known
 
@@ -447,23 +462,6 @@ def last_widths(settings: Settings, grid: Grid, store: Store) -> dict[str, dict[
             "width": (ends[:, 1] - ends[:, 0]).tolist(),
         }
     return found
-
-
-def _overlaid(series: Series, reported: Mapping[str, float]) -> Series:
-    """A series with other values of its sessions, and with later ones."""
-    days = np.array(sorted(reported), dtype="datetime64[D]")
-    values = np.array([reported[str(day)] for day in days])
-    there, more = np.isin(days, series.dates), days > series.dates[-1]
-    target = series.target.copy()
-    target[np.searchsorted(series.dates, days[there])] = values[there]
-    return dataclasses.replace(
-        series,
-        dates=np.concatenate([series.dates, days[more]]),
-        target=np.concatenate([target, values[more]]),
-        past=np.concatenate(
-            [series.past, np.full((int(more.sum()), series.past.shape[1]), np.nan)]
-        ),
-    )
 
 
 def serving_fits(grid: Grid, store: Store) -> dict[str, dict[str, str]]:

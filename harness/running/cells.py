@@ -14,7 +14,7 @@ from harness.running.grid import GridCell, PlannedFit
 from harness.running.parts import Part, column, read_table, together
 from harness.running.sources import digest
 from harness.running.split import Split
-from harness.running.store_folder import Limit, Seal, Store
+from harness.running.store_folder import Limit, Seal, Spent, Store
 from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.running.work import CURVE
 from harness.window import Array
@@ -141,9 +141,41 @@ def _known(store: Store, cell: GridCell) -> _Known:
     def find() -> _Known:
         there = [each for each in _judged(store, cell) if each is not None]
         missing = len(cell.split.windows) - len(there)
-        seals = {each.key: each.seal for each in there}
-        record = None if missing else _record(store, cell, there)
-        return _Known(seals=seals, missing=missing, record=record)
+        by_key = {each.key: each.seal for each in there}
+        if missing:
+            return _Known(seals=by_key, missing=missing, record=None)
+        seals = by_key.values()
+        fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
+        first = next((seal for seal in seals if seal.form != "none"), None)
+        spent = Spent.together(seal.spent for seal in seals)
+        some = there if any(seal.failed or seal.by_fallback for seal in seals) else ()
+        failed = [each.seal.first_reason for each in some if each.cutoff in each.seal.failed]
+        record = CellRecord(
+            windows=len(there),
+            form=first.form if first else "none",
+            levels=first.levels if first else (),
+            residual_distribution=any(seal.residual_distribution for seal in seals),
+            failed=len(failed),
+            first_reason=next(iter(failed), ""),
+            answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in some),
+            fits=tuple(
+                FitFacts(
+                    origin=int(plan.windows.fitted_at[0]),
+                    epochs=fit.training.epochs,
+                    best_epoch=fit.training.best_epoch,
+                    diverged=fit.training.diverged,
+                )
+                for plan, fit in fits
+                if fit is not None and fit.training is not None
+            ),
+            card=next((fit.card for _, fit in fits if fit is not None and fit.card), {}),
+            seconds=spent.seconds,
+            peak_bytes=spent.peak_bytes,
+            machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
+            devices=tuple(sorted({seal.device for seal in seals if seal.device})),
+            digest=digest([each.digest for each in there]),
+        )
+        return _Known(seals=by_key, missing=0, record=record)
 
     return store.once(cell, find)
 
@@ -201,46 +233,6 @@ def cell_record(store: Store, cell: GridCell) -> CellRecord:
             f"{cell}: {known.missing} of {len(cell.split.windows)} origins are not in the store"
         )
     return known.record
-
-
-def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellRecord:
-    seals = {each.key: each.seal for each in there}.values()
-    fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
-    first = next((seal for seal in seals if seal.form != "none"), None)
-    seconds: dict[str, float] = {}
-    peaks: dict[str, int] = {}
-    for seal in seals:
-        for phase, value in seal.spent.seconds.items():
-            seconds[phase] = seconds.get(phase, 0.0) + value
-        for phase, peak in seal.spent.peak_bytes.items():
-            peaks[phase] = max(peaks.get(phase, 0), peak)
-    some = there if any(seal.failed or seal.by_fallback for seal in seals) else ()
-    failed = [each.seal.first_reason for each in some if each.cutoff in each.seal.failed]
-    return CellRecord(
-        windows=len(there),
-        form=first.form if first else "none",
-        levels=first.levels if first else (),
-        residual_distribution=any(seal.residual_distribution for seal in seals),
-        failed=len(failed),
-        first_reason=next(iter(failed), ""),
-        answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in some),
-        fits=tuple(
-            FitFacts(
-                origin=int(plan.windows.fitted_at[0]),
-                epochs=fit.training.epochs,
-                best_epoch=fit.training.best_epoch,
-                diverged=fit.training.diverged,
-            )
-            for plan, fit in fits
-            if fit is not None and fit.training is not None
-        ),
-        card=next((fit.card for _, fit in fits if fit is not None and fit.card), {}),
-        seconds=seconds,
-        peak_bytes=peaks,
-        machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
-        devices=tuple(sorted({seal.device for seal in seals if seal.device})),
-        digest=digest([each.digest for each in there]),
-    )
 
 
 def read_cell(store: Store, cell: GridCell) -> StoredCell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -259,10 +259,16 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
                 expected[day] = each.digest
                 good = False
             missing.append(not good)
-        changed = _changed_records(store, cell, fit, set(days) - set(there))
+        unanswered = set(days) - there.keys()
+        changed = {
+            day
+            for seal in store.seals(fit.key).values()
+            for day, record in zip(seal.cutoffs, seal.records, strict=False)
+            if record and day in unanswered and record != cell.records.get(day, "")
+        }
         if changed:
             some = count_text(len(changed), "origin")
-            what = f"its log holds other records than before for {some}, first {changed[0]}"
+            what = f"its log holds other records than before for {some}, first {min(changed)}"
             found.damage.append(escaped(f"{cell} is read again: {what}"))
         if any(missing):
             windows = dataclasses.replace(
@@ -301,17 +307,6 @@ def _held(
         broken = {key: why for key, why in looked_at if why}
         if not broken or store.journal.refreshed() == head:
             return since, there, broken
-
-
-def _changed_records(store: Store, cell: GridCell, fit: PlannedFit, due: Set[str]) -> list[str]:
-    """Cutoffs that are due because a log holds other records for them than when it was read."""
-    before = {
-        day
-        for seal in store.seals(fit.key).values()
-        for day, record in zip(seal.cutoffs, seal.records, strict=False)
-        if record and day in due and record != cell.records.get(day, "")
-    }
-    return sorted(before)
 
 
 def _given_up(store: Store, fit: str) -> str:

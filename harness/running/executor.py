@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -165,7 +164,13 @@ class LocalProcesses:
         methods = multiprocessing.get_all_start_methods()
         served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) < _ROOM
         self._context = multiprocessing.get_context("forkserver" if served else "spawn")
-        _quiet_about_semaphores()
+        # Processes of arms end at once, and progress bars and pools leave a semaphore each: the
+        # resource tracker, a process of its own, is told at its start to say nothing of them.
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            sys.warnoptions.pop()
         if served:
             self._context.set_forkserver_preload([*_EVERY_TASK, *preload])
         sweep_scratch()
@@ -200,7 +205,7 @@ class LocalProcesses:
         )
         start = time.monotonic()
         try:
-            with _main_left_alone(), _marked(), _server_going():
+            with _as_a_child_of_ours(), _server_going():
                 process.start()
         except (EOFError, ConnectionError) as problem:  # the server was killed; a new one follows
             ours.close()
@@ -250,11 +255,20 @@ class LocalProcesses:
             wait([item.supervisor for item in self._running], timeout=0 if ended else _POLL_S)
         for item in list(self._running):
             ending = _reported(item)
-            if ending is not None:
-                self._running.remove(item)
-                ended.append(self._finished(item, ending))
-                if ending.kind == "no answer":
-                    end_orphans()  # where its supervisor was killed, nobody else ends them
+            if ending is None:
+                continue
+            self._running.remove(item)
+            _gone(item, keep=True)
+            self._gpus |= {item.gpu} - {""}
+            found = ending
+            if ending.kind == "done" and _copies_changed(item.task, item.scratch):
+                said = "its copy of a kept fit was changed while it ran"
+                found = Ending(kind="no answer", reason=said)
+                shutil.rmtree(item.scratch, ignore_errors=True)
+            seconds = time.monotonic() - item.start
+            ended.append(Finished(task=item.task, seconds=seconds, ending=found, left=item.scratch))
+            if ending.kind == "no answer":
+                end_orphans()  # where its supervisor was killed, nobody else ends them
         return ended
 
     def shares(self) -> Mapping[str, float]:
@@ -268,20 +282,6 @@ class LocalProcesses:
         for item in self._running:
             _gone(item)
         self._running, self._gpus = [], set(visible_gpus())
-
-    def _finished(self, item: _Running, ending: Ending) -> Finished:
-        _gone(item, keep=True)
-        self._gpus |= {item.gpu} - {""}
-        if ending.kind == "done" and _copies_changed(item.task, item.scratch):
-            said = "its copy of a kept fit was changed while it ran"
-            ending = Ending(kind="no answer", reason=said)
-            shutil.rmtree(item.scratch, ignore_errors=True)
-        return Finished(
-            task=item.task,
-            seconds=time.monotonic() - item.start,
-            ending=ending,
-            left=item.scratch,
-        )
 
 
 def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
@@ -359,17 +359,20 @@ def end_family(leader: int, *, alive: bool) -> None:
 
 
 @contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """Keep a process that is started from running the user's script a second time.
+def _as_a_child_of_ours() -> Iterator[None]:
+    """Let what is started inherit our mark, and not run the user's script a second time.
 
-    Multiprocessing imports the main module in each new process, which a script without
-    ``if __name__ == "__main__"`` would not survive; nothing of ours is defined there.
+    What this process starts otherwise has no mark. Multiprocessing imports the main module in each
+    new process, which a script without ``if __name__ == "__main__"`` would not survive; nothing of
+    ours is defined there.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
+    os.environ[_MARK] = _mark_of(os.getpid())
     try:
         yield
     finally:
+        del os.environ[_MARK]
         sys.modules["__main__"] = main
 
 
@@ -381,56 +384,23 @@ def _supervised(
     share: Any,
     executor: Connection,
 ) -> None:
-    """Watch over one task; runs in a process of its own."""
+    """Watch over one task, which a child carries out; runs in a process of its own."""
+
+    def tell(done: float) -> None:
+        share.value = done
+
+    def work(vouch: Callable[[str, str], None]) -> None:
+        torch = sys.modules.get("torch")
+        if torch is not None:  # imported by the server, maybe under another setting
+            torch.set_num_threads(jobs[0].threads)
+        carry_out_all(jobs, scratch, tell=tell, vouch=vouch)
+
     gc.freeze()  # else each process looks through, and so copies, all that the server imported
     for name in _NOT_FOR_ARMS:
         os.environ.pop(name, None)
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    supervise(
-        partial(_work, jobs, scratch, share),
-        log=scratch / LOG,
-        scratch=scratch,
-        limits=limits,
-        executor=executor,
-    )
-
-
-def _work(
-    jobs: tuple[Job, ...], scratch: Path, share: Any, vouch: Callable[[str, str], None]
-) -> None:
-    """Carry out one task."""
-
-    def tell(done: float) -> None:
-        share.value = done
-
-    torch = sys.modules.get("torch")
-    if torch is not None:  # imported by the server, maybe under another setting
-        torch.set_num_threads(jobs[0].threads)
-    carry_out_all(jobs, scratch, tell=tell, vouch=vouch)
-
-
-def _quiet_about_semaphores() -> None:
-    """Have Python's resource tracker clean up what killed processes left, and say nothing of it.
-
-    Processes of arms end at once, and progress bars and pools leave a semaphore each. The tracker
-    is a process of its own, so it has to be told when it starts.
-    """
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.pop()
-
-
-@contextmanager
-def _marked() -> Iterator[None]:
-    """Let what is started inherit our mark; what this process starts otherwise has none."""
-    os.environ[_MARK] = _mark_of(os.getpid())
-    try:
-        yield
-    finally:
-        del os.environ[_MARK]
+    supervise(work, log=scratch / LOG, scratch=scratch, limits=limits, executor=executor)
 
 
 @contextmanager

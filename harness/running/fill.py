@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -350,8 +350,13 @@ class _Run:
             threads=self.grid.experiment.run.threads, preload=preload_for(arms.values())
         )
         try:
-            beside = nullcontext() if self.executor else _beside_others(self.grid)
-            with beside, _interrupts_at_safe_points() as check:
+            with ExitStack() as beside:
+                if self.executor is None:  # shares the host, but not with what is timed
+                    purpose = f"abharness run {self.grid.experiment.name}"
+                    beside.enter_context(
+                        lease("shared", purpose, wait_s=_LEASE_WAIT_S, tell=_LOG.warning)
+                    )
+                check = beside.enter_context(_interrupts_at_safe_points())
                 self._drive(executor, works, take, check=check)
         finally:
             executor.cancel()
@@ -502,14 +507,6 @@ class _Run:
 def _fits_of(work: _Work) -> Sequence[str]:
     """Keys of the fits that a task makes or goes on from."""
     return [due.fit.key for due in work.due] if isinstance(work, Work) else ()
-
-
-@contextmanager
-def _beside_others(grid: Grid) -> Iterator[None]:
-    """Share the host with other runs, and wait while something is timed on it."""
-    purpose = f"abharness run {grid.experiment.name}"
-    with lease("shared", purpose, wait_s=_LEASE_WAIT_S, tell=_LOG.warning):
-        yield
 
 
 @contextmanager

@@ -168,12 +168,25 @@ def machine() -> dict[str, str]:
     """Facts about this machine that may change timings, never scores."""
     import psutil
 
+    processor = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    except OSError:
+        processor = platform.processor() or processor
+    gpus = [
+        line.partition(":")[2].strip()
+        for file in _gpu_files()
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("Model")
+    ]
     return {
-        "processor": _processor(),
+        "processor": processor,
         "cores": str(allowed_cores()),
         "memory_gib": str(round(psutil.virtual_memory().total / 2**30)),
         "system": f"{platform.system()} {platform.release()}",
-        "gpu": _gpu(),
+        "gpu": ", ".join(gpus) or "none",
     }
 
 
@@ -183,28 +196,8 @@ def allowed_cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _gpu_files() -> list[Path]:
     return sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-
-
-def _gpu() -> str:
-    found = _gpu_files()
-    models = [
-        line.partition(":")[2].strip()
-        for file in found
-        for line in file.read_text(encoding="utf-8").splitlines()
-        if line.startswith("Model")
-    ]
-    return ", ".join(models) or "none"
 
 
 def _arm_source(arm: Arm, code: CodeReader, *, use: str = "") -> str:

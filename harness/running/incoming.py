@@ -232,9 +232,15 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
     StoreError
         When the store cannot be written.
     """
-    deliveries = sorted(arrived(store.root), key=_first_cutoff)
+    deliveries = list(arrived(store.root))
     if not deliveries:
         return []
+    firsts = {
+        folder: min((str(job.identity.get("cutoff")) for job in delivery.jobs), default="")
+        for folder, delivery in deliveries
+        if isinstance(delivery, Delivery)
+    }
+    deliveries.sort(key=lambda each: firsts.get(each[0], ""))  # none before what it starts from
     due = {
         (one.fit.key, _days(work.task, number)): (work, number)
         for work in works(grid, store, grid.cells).works
@@ -255,16 +261,6 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
             if half is not None:
                 shutil.rmtree(half, ignore_errors=True)
     return found
-
-
-def _first_cutoff(arrival: tuple[Path, Delivery | StoreError]) -> str:
-    """Orders what has arrived so that no fit comes before one that it may start from."""
-    found = arrival[1]
-    return (
-        min((str(job.identity.get("cutoff")) for job in found.jobs), default="")
-        if isinstance(found, Delivery)
-        else ""
-    )
 
 
 def _apart(grid: Grid, cells: Mapping[str, GridCell], delivery: Delivery) -> str:

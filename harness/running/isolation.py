@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +53,23 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
         raise StoreError(f"{tempfile.gettempdir()}: {problem.strerror or problem}") from None
     with folder:
         scratch = Path(folder.name)
-        answer, log = scratch / "answer.json", scratch / "log.txt"
-        ending = _supervised(partial(_answer, work, answer), scratch, log, limits)
+        file, log = scratch / "answer.json", scratch / "log.txt"
+
+        def answered(_: object) -> None:
+            try:
+                said: dict[str, object] = {"answer": work()}
+            except InputError as problem:
+                said = {"refused": type(problem).__name__, "said": str(problem)}
+            file.write_text(json.dumps(said), encoding="utf-8")
+
+        ending = _supervised(answered, scratch, log, limits)
         with suppress(OSError, ValueError, AttributeError, StoreError):
             printed = read_plain(log).decode(errors="replace")[-_SHOWN:]
             sys.stderr.write(escaped(printed))
         if ending.kind != "done":
             raise ArmError(f"describing the arms: {ending.reason}")
         try:
-            found = parse_json(read_plain(answer), where="what arms say")
+            found = parse_json(read_plain(file), where="what arms say")
         except FileNotFoundError:
             raise ArmError("describing the arms: the process left no answer") from None
     if not isinstance(found, dict) or not found.keys() & {"refused", "answer"}:
@@ -94,11 +101,3 @@ def _supervised(
     finally:
         ours.close()  # which ends whatever still runs
         os.waitpid(watcher, 0)
-
-
-def _answer(work: Callable[[], object], file: Path, _: object) -> None:
-    try:
-        said: dict[str, object] = {"answer": work()}
-    except InputError as problem:
-        said = {"refused": type(problem).__name__, "said": str(problem)}
-    file.write_text(json.dumps(said), encoding="utf-8")

@@ -96,12 +96,22 @@ def _opened(path: Path) -> int:
 def _acquire(
     handle: int, mode: int, path: Path, *, wait_s: float, tell: Callable[[str], None]
 ) -> None:
+    """Wait for the lock, and tell once who holds it."""
+    import psutil
+
     start, told = time.monotonic(), False
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(handle, mode | fcntl.LOCK_NB)
             return
-        holder = _holder(handle)
+        holder = "another abharness process"
+        with suppress(ValueError, KeyError, TypeError, psutil.Error):
+            note = json.loads(os.pread(handle, 4096, 0))  # by who signed last
+            process = psutil.Process(int(note["pid"]))
+            if abs(process.create_time() - float(note["started"])) < 1:  # it still lives
+                since = datetime.fromtimestamp(process.create_time(), UTC)
+                said = f"process {process.pid}, started {since.isoformat(' ', 'seconds')}"
+                holder = f"{note['purpose']!s:.80} ({said})"
         if time.monotonic() - start >= wait_s:
             raise ConfigError(
                 f"{path}: this host is in use by {holder}; a measurement must run alone "
@@ -111,16 +121,3 @@ def _acquire(
             tell(f"waiting for {holder}")
             told = True
         time.sleep(_POLL_S)
-
-
-def _holder(handle: int) -> str:
-    """Who signed last, if that process still lives."""
-    import psutil
-
-    with suppress(ValueError, KeyError, TypeError, psutil.Error):
-        note = json.loads(os.pread(handle, 4096, 0))
-        process = psutil.Process(int(note["pid"]))
-        if abs(process.create_time() - float(note["started"])) < 1:
-            since = datetime.fromtimestamp(process.create_time(), UTC).isoformat(" ", "seconds")
-            return f"{note['purpose']!s:.80} (process {process.pid}, started {since})"
-    return "another abharness process"

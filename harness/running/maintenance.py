@@ -108,25 +108,21 @@ def events(grid: Grid, store: Store, asked: Sequence[GridCell]) -> list[Event]:
     found: dict[str, Event] = {}
     with store.journal.at_rest():
         for cell in asked:
-            before = None if cell.line in found else _before(store, cell)
-            if before is None or before == cell.environment:
+            seals = [seal for fit in cell.fits for seal in store.seals(fit.key).values()]
+            if cell.line in found or not seals:
+                continue
+            known = store.maintenance(cell.line)
+            before: Mapping[str, object] = (
+                max(seals, key=lambda seal: max(seal.issued_at)).environment
+                if known is None
+                else known["environment"]
+            )
+            if before == cell.environment:
                 continue
             event = _event(grid, store, cell, before)
             if event is not None:
                 found[cell.line] = event
     return list(found.values())
-
-
-def _before(store: Store, cell: GridCell) -> Mapping[str, object] | None:
-    """The environment that a line's forecasts hold in; None where there are none."""
-    seals = [seal for fit in cell.fits for seal in store.seals(fit.key).values()]
-    if not seals:
-        return None
-    known = store.maintenance(cell.line)
-    if known is not None:
-        found: Mapping[str, object] = known["environment"]
-        return found
-    return max(seals, key=lambda seal: max(seal.issued_at)).environment
 
 
 def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object]) -> Event | None:

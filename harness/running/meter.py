@@ -45,7 +45,12 @@ class Meter:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure what happens inside, also when it raises."""
-        begun = _begin_memory()
+        if (gpu := gpu_in_use()) is not None:
+            gpu.reset_peak_memory_stats()
+        begun = None
+        with suppress(OSError):  # high-water marks are not begun again everywhere
+            _CLEAR.write_text("5", encoding="ascii")
+            begun = resident_bytes()
         start, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -82,17 +87,6 @@ def why_no_peaks() -> str:
     except OSError as problem:
         return f"{_CLEAR} cannot be written here: {problem.strerror}"
     return ""
-
-
-def _begin_memory() -> int | None:
-    """Start the high-water marks again; resident bytes now, None where that is refused."""
-    gpu = gpu_in_use()
-    if gpu is not None:
-        gpu.reset_peak_memory_stats()
-    with suppress(OSError):
-        _CLEAR.write_text("5", encoding="ascii")
-        return resident_bytes()
-    return None
 
 
 def _status(title: str) -> int | None:

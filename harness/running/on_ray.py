@@ -173,8 +173,21 @@ class OnRay:
         self._running: dict[Any, Task] = {}  # by Ray's reference to the answer
         self._ray = _connected(address)
         self._remote = self._ray.remote(_by_program())
-        try:
-            self._expect_room()
+        try:  # what no node can ever do is refused: Ray would wait for one for ever
+            nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+            threads = grid.experiment.run.threads
+            cores = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+            if cores < threads:
+                raise ConfigError(
+                    f"--on ray: [run] threads = {threads}, and no node of the cluster has more "
+                    f"than {cores:g} cores"
+                )
+            wanting = sorted({cell.arm.name for cell in grid.cells if cell.device == "cuda"})
+            if wanting and not any(node.get("GPU", 0.0) >= 1 for node in nodes):
+                raise ConfigError(
+                    f"--on ray: no node of the cluster has a GPU, which {', '.join(wanting)} "
+                    f"needs; --set arms.{wanting[0]}.device=cpu computes without"
+                )
             self._sign.touch()
         except BaseException:
             self._ray.shutdown()
@@ -309,23 +322,6 @@ class OnRay:
             store=str(self._store),
             sign=self._sign.name,
         )
-
-    def _expect_room(self) -> None:
-        """Refuse what no node can ever do: Ray would wait for such a node for ever."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        threads = self._grid.experiment.run.threads
-        cores = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-        if cores < threads:
-            raise ConfigError(
-                f"--on ray: [run] threads = {threads}, and no node of the cluster has more than "
-                f"{cores:g} cores"
-            )
-        wanting = sorted({cell.arm.name for cell in self._grid.cells if cell.device == "cuda"})
-        if wanting and not any(node.get("GPU", 0.0) >= 1 for node in nodes):
-            raise ConfigError(
-                f"--on ray: no node of the cluster has a GPU, which {', '.join(wanting)} needs; "
-                f"--set arms.{wanting[0]}.device=cpu computes without"
-            )
 
 
 def _days(cutoffs: Dates) -> tuple[str, ...]:
@@ -528,18 +524,18 @@ def carry_out_order(order: Order) -> NodeAnswer:
         executor.cancel()
 
 
-def _end_with_standard_input() -> None:
-    """End this program, and with it all that it started, once nobody waits for its answer."""
-    sys.stdin.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Carry out the order that comes in on standard input, and print the answer."""
+
+    def end_with_standard_input() -> None:
+        """End this program, and all that it started, once nobody waits for its answer."""
+        sys.stdin.read()
+        os._exit(1)
+
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what arms print while they are built is no answer
         content = parse_json(sys.stdin.readline(), where="the order")
-        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        threading.Thread(target=end_with_standard_input, daemon=True).start()
         answer = carry_out_order(parse_record(Order, content, where="the order"))
         out.write(json.dumps(dataclasses.asdict(answer)))
         out.flush()

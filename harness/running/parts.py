@@ -180,7 +180,17 @@ def part_bytes(part: Part) -> memoryview:
     for name, texts in (("reason", part.reason), ("fallback", part.forecast.fallback)):
         if any(texts) or (name == "fallback" and texts):
             columns[name] = [text for text in texts for _ in range(horizon)]
-    columns |= _value_columns(part.forecast)
+    values = part.forecast.distribution
+    if values is not None:
+        if part.forecast.quantiles is not None:
+            names = [f"q{level!r}" for level in part.forecast.levels.tolist()]
+        elif part.forecast.samples is not None:
+            values = values.transpose(0, 2, 1)
+            names = [f"s{number}" for number in range(values.shape[-1])]
+        else:
+            names, values = ["deviation"], values[..., None]
+        by_column = np.ascontiguousarray(values.reshape(-1, len(names)).T)
+        columns |= dict(zip(names, by_column, strict=True))
     facts = {
         "schema": SCHEMA,
         "form": part.form,
@@ -267,22 +277,6 @@ def _shape(part: Part) -> tuple[Form, tuple[int, ...], tuple[float, ...]]:
     values = part.forecast.distribution
     own = () if values is None else values.shape[1:]
     return part.form, own, tuple(part.forecast.levels.tolist())
-
-
-def _value_columns(forecast: Forecast) -> dict[str, Array]:
-    """The distribution as columns of [W * H] numbers."""
-    values = forecast.distribution
-    if values is None:
-        return {}
-    if forecast.quantiles is not None:
-        names = [f"q{level!r}" for level in forecast.levels.tolist()]
-    elif forecast.samples is not None:
-        values = values.transpose(0, 2, 1)
-        names = [f"s{number}" for number in range(values.shape[-1])]
-    else:
-        names, values = ["deviation"], values[..., None]
-    by_column = np.ascontiguousarray(values.reshape(-1, len(names)).T)
-    return dict(zip(names, by_column, strict=True))
 
 
 class TornTableError(StoreError):

@@ -481,7 +481,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
         failed=tuple(_all(seals, "failed")),
         by_fallback=tuple(_all(seals, "by_fallback")),
         first_reason=next((s.first_reason for s in seals.values() if s.first_reason), ""),
-        spent=_spent(list(seals.values())),
+        spent=Spent.together(seal.spent for seal in seals.values()),
         replaces=tuple(seals),
     )
     known = store.fit(fit.key)
@@ -516,15 +516,3 @@ def _alike(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Seal]:
 
 def _all(seals: Mapping[str, Seal], name: str) -> list[str]:
     return [value for seal in seals.values() for value in getattr(seal, name)]
-
-
-def _spent(seals: Sequence[Seal]) -> Spent:
-    """Seconds added up, peaks the highest, the machine of the last."""
-    seconds: dict[str, float] = {}
-    peaks: dict[str, int] = {}
-    for spent in (seal.spent for seal in seals):
-        for phase, value in spent.seconds.items():
-            seconds[phase] = seconds.get(phase, 0.0) + value
-        for phase, peak in spent.peak_bytes.items():
-            peaks[phase] = max(peaks.get(phase, 0), peak)
-    return Spent(seconds=seconds, peak_bytes=peaks, machine=seals[-1].spent.machine)

@@ -207,9 +207,11 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and _for_types_only(node.test):
-            waiting += node.orelse
-            continue
+        if isinstance(node, ast.If):
+            name = getattr(node.test, "attr", getattr(node.test, "id", ""))
+            if name == "TYPE_CHECKING":
+                waiting += node.orelse
+                continue
         if isinstance(node, ast.Attribute):
             attributes.append(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -248,12 +250,6 @@ def _by_name(node: ast.AST, package: str) -> Iterator[str]:
     text = _text(node)
     if text is not None and _CLASS_BY_NAME.fullmatch(text):
         yield text.partition(":")[0]
-
-
-def _for_types_only(test: ast.expr) -> bool:
-    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
-        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
-    )
 
 
 def _absolute(name: str, package: str) -> str:
@@ -402,7 +398,15 @@ class CodeReader:
                 for file in _data_of(folder)
             }
         for name, place in reached.others.items():
-            parts[name] = self._place_digest(name, place, data=data)
+            library = _installed(place)  # whose files count as their bytes
+            python = {
+                str(file.relative_to(root)): file_digest(file)
+                if library
+                else self._source(_module_name(name, root, file), file).digest
+                for root, file in place.python()
+            }
+            rest = {str(file.relative_to(root)): file_digest(file) for root, file in place.data()}
+            parts[name] = digest([python, rest if data else {}])
         return digest(parts) if ours or reached.others else "unknown"
 
     def harness_digest(self, roots: Iterable[str], others: Iterable[str] = ()) -> str:
@@ -430,7 +434,11 @@ class CodeReader:
                 for module, file in self._on_the_way(name):
                     if module not in ours:
                         ours[module] = file
-                        waiting += self._names(top, module, file)
+                        names = self._source(module, file).names
+                        # the harness knows arms as texts only, and runs none
+                        waiting += (
+                            n for n in names if top != HARNESS or n.partition(".")[0] == HARNESS
+                        )
             elif top not in places and (name in own or not _installed(place)):
                 places[top] = place
                 if not _installed(place):
@@ -438,11 +446,6 @@ class CodeReader:
                         waiting += self._source(_module_name(top, root, file), file).names
         self._memory.keep()
         return Reached(ours=dict(sorted(ours.items())), others=dict(sorted(places.items())))
-
-    def _names(self, top: str, module: str, file: Path) -> Iterable[str]:
-        """What a module of ours leads to; the harness knows arms as texts only, and runs none."""
-        names = self._source(module, file).names
-        return (n for n in names if n.partition(".")[0] == HARNESS) if top == HARNESS else names
 
     def _on_the_way(self, name: str) -> Iterator[tuple[str, Path]]:
         """The modules that importing a dotted name runs: packages above it, and itself.
@@ -469,18 +472,6 @@ class CodeReader:
             package = module if file.name == "__init__.py" else module.rpartition(".")[0]
             self._sources[file] = self._memory.read(file.read_bytes(), package=package)
         return self._sources[file]
-
-    def _place_digest(self, top: str, place: Place, *, data: bool) -> str:
-        """Digest of a whole top-level module; a library's files count as their bytes."""
-        library = _installed(place)
-        python = {
-            str(file.relative_to(root)): file_digest(file)
-            if library
-            else self._source(_module_name(top, root, file), file).digest
-            for root, file in place.python()
-        }
-        rest = {str(file.relative_to(root)): file_digest(file) for root, file in place.data()}
-        return digest([python, rest if data else {}])
 
 
 def _module_name(top: str, root: Path, file: Path) -> str:

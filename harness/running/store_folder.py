@@ -30,7 +30,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,20 @@ class Spent:
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def together(cls, each: Iterable[Spent]) -> Spent:
+        """Seconds added up, peaks the highest, the machine of the last."""
+        seconds: dict[str, float] = {}
+        peaks: dict[str, int] = {}
+        machine: Mapping[str, str] = {}
+        for spent in each:
+            for phase, value in spent.seconds.items():
+                seconds[phase] = seconds.get(phase, 0.0) + value
+            for phase, peak in spent.peak_bytes.items():
+                peaks[phase] = max(peaks.get(phase, 0), peak)
+            machine = spent.machine
+        return cls(seconds=seconds, peak_bytes=peaks, machine=machine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -257,11 +257,25 @@ class _Watched:
         return found
 
     def _broken_limit(self) -> Ending | None:
+        """The end by a limit that is broken: of time, or of the memory of all descendants."""
+        import psutil
+
         spent = time.monotonic() - self.start
         if spent > self.limits.time_s:
             said = f"stopped after {spent:.0f} s, the time limit is {self.limits.time_s:g} s"
             return Ending(kind="failed", reason=said, limit="time_s")
-        used = _memory_mib(self.limits.memory_mib)
+        quick, exact = 0, 0
+        family = psutil.Process().children(recursive=True)
+        for process in family:
+            with suppress(psutil.Error):  # counts pages that processes share once for each
+                quick += process.memory_info().rss
+        if quick / 2**20 <= self.limits.memory_mib:
+            return None
+        for process in family:
+            with suppress(psutil.Error):
+                found = process.memory_full_info()
+                exact += getattr(found, "pss", found.uss)
+        used = exact / 2**20
         if used > self.limits.memory_mib:
             said = f"stopped at {used:.0f} MiB, the memory limit is {self.limits.memory_mib} MiB"
             return Ending(kind="failed", reason=said, limit="memory_mib")
@@ -282,27 +296,6 @@ def _ending(status: int, output: _Output) -> Ending:
         return Ending(kind="failed", reason=reason)
     reason = f"the process was ended by {signal_name(-code)}{said}"
     return Ending(kind="failed" if -code in FAULTS else "no answer", reason=reason)
-
-
-def _memory_mib(limit: int) -> float:
-    """Memory of all descendants; the exact figure only where the quick one is beyond the limit.
-
-    The quick one counts pages that processes share once for each of them.
-    """
-    import psutil
-
-    quick, exact = 0, 0
-    family = psutil.Process().children(recursive=True)
-    for process in family:
-        with suppress(psutil.Error):
-            quick += process.memory_info().rss
-    if quick / 2**20 <= limit:
-        return quick / 2**20
-    for process in family:
-        with suppress(psutil.Error):
-            found = process.memory_full_info()
-            exact += getattr(found, "pss", found.uss)
-    return exact / 2**20
 
 
 def _end_descendants() -> bool:

@@ -12,7 +12,7 @@ import hashlib
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -197,17 +197,13 @@ class UnitResult:
         self.point[part] = np.where(fine[:, None], forecast.point, np.nan)
         self.values[part] = np.where(fine.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
         self.reason[part] = ["" if ok else "forecast is not finite" for ok in fine.tolist()]
-        if forecast.fallback:
-            self._note(part, forecast.fallback, fine.tolist())
-
-    def _note(self, part: slice, why: Sequence[str], fine: Sequence[bool]) -> None:
-        """Keep why the fallback answered, or why it could not."""
-        self.fallback = self.fallback or [""] * len(self.reason)
-        self.fallback[part] = [text if ok else "" for text, ok in zip(why, fine, strict=True)]
-        self.reason[part] = [
-            "" if ok else text or "forecast is not finite"
-            for text, ok in zip(why, fine, strict=True)
-        ]
+        if forecast.fallback:  # why it answered, or why it could not
+            told = list(zip(forecast.fallback, fine.tolist(), strict=True))
+            self.fallback = self.fallback or [""] * len(self.reason)
+            self.fallback[part] = [text if ok else "" for text, ok in told]
+            self.reason[part] = [
+                "" if ok else text or "forecast is not finite" for text, ok in told
+            ]
 
 
 STATE = "state"

@@ -234,7 +234,9 @@ class _Vouched:
 
     def state(self) -> dict[str, bytes]:
         """All files that the arm saved, by name below the folder."""
-        known = [name for name in self._names() if name.startswith(f"{STATE}/")]
+        mine = f"{self.folder.name}/"
+        written = (name.removeprefix(mine) for name in self.vouched or () if name.startswith(mine))
+        known = [name for name in written if name.startswith(f"{STATE}/")]
         try:
             found = {f"{STATE}/{name}": content for name, content in _state(self.folder / STATE)}
         except StoreError:
@@ -244,12 +246,6 @@ class _Vouched:
         for name in {*found, *known}:
             self._compare(name, found.get(name, b""))
         return found
-
-    def _names(self) -> Iterator[str]:
-        for name in self.vouched or ():
-            number, _, rest = name.partition("/")
-            if number == self.folder.name:
-                yield rest
 
     def _digest(self, name: str) -> str:
         return (self.vouched or {}).get(f"{self.folder.name}/{name}", "")

@@ -90,6 +90,8 @@ class Truth:
         change = np.diff(series.target)
         seen = windows.origin - 1  # the last row that is seen
         last = series.target[seen]
+        size = np.sqrt(_trailing(change**2, seen, VOLATILITY_SESSIONS, np.mean))
+        high = _trailing(series.target, seen + 1, DRAWDOWN_SESSIONS, np.max)
         return cls(
             dataset=dataset,
             origin=windows.origin,
@@ -99,8 +101,8 @@ class Truth:
             last=last,
             naive_scale=_trailing_mean(np.abs(change), seen),
             naive_square=_trailing_mean(change**2, seen),
-            volatility=_volatility(change, seen, last),
-            drawdown=_drawdown(series.target, seen),
+            volatility=size / np.where(last != 0, np.abs(last), np.nan),
+            drawdown=1 - series.target[seen] / np.where(high > 0, high, np.nan),
         )
 
     def at(self, rows: Chosen = EVERY, steps: Chosen = EVERY) -> Truth:
@@ -168,20 +170,6 @@ def _trailing(values: Array, stop: Rows, size: int, of: Callable[..., Any]) -> A
         whole = sliding_window_view(values, size)
         found[~early] = of(whole[stop[~early] - size], axis=1)
     return found
-
-
-def _volatility(change: Array, seen: Rows, last: Array) -> Array:
-    """Root mean square of the last changes up to each row seen, over the value there, [W]."""
-    size = np.sqrt(_trailing(change**2, seen, VOLATILITY_SESSIONS, np.mean))
-    relative: Array = size / np.where(last != 0, np.abs(last), np.nan)
-    return relative
-
-
-def _drawdown(target: Array, seen: Rows) -> Array:
-    """Share by which each row seen lies below the highest value of the last sessions, [W]."""
-    high = _trailing(target, seen + 1, DRAWDOWN_SESSIONS, np.max)
-    share: Array = 1 - target[seen] / np.where(high > 0, high, np.nan)
-    return share
 
 
 class _CutColumns(Mapping[str, Array]):
@@ -464,7 +452,13 @@ def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flag
     crossed = np.zeros(truth.values[part].shape, dtype=bool)
     beyond = 0
     if forecast.quantiles is not None:
-        quantiles, crossed = _on_grid(forecast.quantiles[part], forecast.levels)
+        rows = np.moveaxis(forecast.quantiles[part], -1, 0).copy()  # [q, w, H], a level in a piece
+        for lower, upper in pairwise(rows):
+            crossed |= upper < lower
+        if crossed.any():
+            rows[:, crossed] = np.sort(rows[:, crossed], axis=0)
+        quantiles = quantiles_at(np.moveaxis(rows, 0, -1), forecast.levels, LEVELS)
+        quantiles = np.ascontiguousarray(np.moveaxis(quantiles, -1, 0))
         beyond = extrapolated(forecast.levels, LEVELS)
     elif forecast.samples is not None:
         samples = np.ascontiguousarray(np.moveaxis(forecast.samples[part], 1, -1))  # [w, H, M]
@@ -483,18 +477,6 @@ def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flag
         deviation=deviation,
     )
     return judged, crossed, beyond
-
-
-def _on_grid(quantiles: Array, levels: Array) -> tuple[Array, Flags]:
-    """Quantiles [W, H, q] to [Q, W, H] in order, and where they had to be sorted [W, H]."""
-    rows = np.moveaxis(quantiles, -1, 0).copy()  # [q, W, H], each level in one piece
-    crossed = np.zeros(quantiles.shape[:2], dtype=bool)
-    for lower, upper in pairwise(rows):
-        crossed |= upper < lower
-    if crossed.any():
-        rows[:, crossed] = np.sort(rows[:, crossed], axis=0)
-    on_grid = quantiles_at(np.moveaxis(rows, 0, -1), levels, LEVELS)
-    return np.ascontiguousarray(np.moveaxis(on_grid, -1, 0)), crossed
 
 
 def in_time_order(unit: UnitScores) -> UnitScores:

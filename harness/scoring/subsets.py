@@ -38,7 +38,14 @@ class Scope:
     @property
     def parts(self) -> tuple[str, ...]:
         """One label per finding on a dataset, '' for everything."""
-        steps = f"steps:{_ranges(self.steps)}" if self.steps else ""
+        runs: list[list[int]] = []
+        for step in sorted(self.steps):
+            if runs and step == runs[-1][-1] + 1:
+                runs[-1].append(step)
+            else:
+                runs.append([step])
+        short = (str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+        steps = f"steps:{','.join(short)}" if runs else ""
         named = self.slices or ("",)
         return tuple(" ".join(filter(None, (name, steps))) for name in named)
 
@@ -62,17 +69,6 @@ class Scope:
             for name in self.slices
             if not all(name.partition(":"))
         ]
-
-
-def _ranges(steps: Sequence[int]) -> str:
-    """Steps in short: 1-3,8."""
-    runs: list[list[int]] = []
-    for step in sorted(steps):
-        if runs and step == runs[-1][-1] + 1:
-            runs[-1].append(step)
-        else:
-            runs.append([step])
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 REGIMES = ("low", "mid", "high")
@@ -127,7 +123,30 @@ def slices_of(found: Truth) -> tuple[Slice, ...]:
         Slice(name=f"year:{year}", title=f"origins in {year}", windows=years == year)
         for year in np.unique(years)
     ]
-    made = [*by_steps, *_by_volatility(found), *by_year, *_by_drawdown(found)]
+    terciles: list[Slice] = []  # over the judged windows; an unknown volatility is in none
+    values = found.volatility
+    if values is not None and np.isfinite(values).any():
+        low, high = np.nanquantile(values, [1 / 3, 2 / 3]).tolist()
+        masks = (values <= low, (values > low) & (values <= high), values > high)
+        terciles = [
+            Slice(name=f"volatility:{name}", title=f"{name} volatility", windows=mask)
+            for name, mask in zip(REGIMES, masks, strict=True)
+        ]
+    worst: list[Slice] = []  # the origins around the deepest that are at least half as deep
+    depth = found.drawdown
+    if depth is not None and np.isfinite(depth).any() and np.nanmax(depth) > 0:
+        order = np.argsort(found.origin, kind="stable")
+        deep = depth[order] >= np.nanmax(depth) / 2
+        bottom = int(np.nanargmax(depth[order]))
+        edges = np.flatnonzero(np.diff(deep)) + 1  # where a run of deep or shallow origins starts
+        episode = np.searchsorted(edges, np.arange(len(deep)), side="right")
+        mask = np.zeros(len(deep), dtype=bool)
+        mask[order] = episode == episode[bottom]
+        dates = np.sort(found.origin_date[mask])
+        share = f"{100 * float(np.nanmax(depth)):.0f} %"
+        title = f"worst drawdown, {dates[0]} to {dates[-1]} (up to {share} below the year's high)"
+        worst = [Slice(name="drawdown:worst", title=title, windows=mask)]
+    made = [*by_steps, *terciles, *by_year, *worst]
     return tuple(each for each in made if each.windows is None or each.windows.any())
 
 
@@ -161,37 +180,6 @@ def _of_steps(found: Truth, first: int, last: int) -> Slice:
     )
 
 
-def _by_volatility(found: Truth) -> list[Slice]:
-    """Terciles over the judged windows; an unknown volatility is in none."""
-    values = found.volatility
-    if values is None or not np.isfinite(values).any():
-        return []
-    low, high = np.nanquantile(values, [1 / 3, 2 / 3]).tolist()
-    masks = (values <= low, (values > low) & (values <= high), values > high)
-    return [
-        Slice(name=f"volatility:{name}", title=f"{name} volatility", windows=mask)
-        for name, mask in zip(REGIMES, masks, strict=True)
-    ]
-
-
-def _by_drawdown(found: Truth) -> list[Slice]:
-    """The origins in a row around the deepest drawdown that are at least half as deep."""
-    depth = found.drawdown
-    if depth is None or not np.isfinite(depth).any() or np.nanmax(depth) <= 0:
-        return []
-    order = np.argsort(found.origin, kind="stable")
-    deep = depth[order] >= np.nanmax(depth) / 2
-    bottom = int(np.nanargmax(depth[order]))
-    edges = np.flatnonzero(np.diff(deep)) + 1  # where a run of deep or shallow origins starts
-    episode = np.searchsorted(edges, np.arange(len(deep)), side="right")
-    mask = np.zeros(len(deep), dtype=bool)
-    mask[order] = episode == episode[bottom]
-    dates = np.sort(found.origin_date[mask])
-    share = f"{100 * float(np.nanmax(depth)):.0f} %"
-    title = f"worst drawdown, {dates[0]} to {dates[-1]} (up to {share} below the year's high)"
-    return [Slice(name="drawdown:worst", title=title, windows=mask)]
-
-
 LEAST = 8
 """Windows below which a part says nothing at all: an interval of so few has no meaning."""
 
@@ -223,25 +211,24 @@ def cut(units: Sequence[UnitScores], scope: Scope, name: str) -> list[UnitScores
     """
     if not name and not scope.steps:
         return list(units)
-    return [_cut(unit, scope, name) for unit in units]
-
-
-def _cut(unit: UnitScores, scope: Scope, name: str) -> UnitScores:
-    part = Slice(name="", title="")
-    if name:
-        try:
-            part = slice_named(unit.truth, name)
-        except ConfigError:
-            known = tuple(each.name for each in slices_of(unit.truth))
-            ends = {"first": int(unit.step.min()), "last": int(unit.step.max())}
-            why = reason(ReasonCode.NO_SLICE, slice=name, known=known, **ends)
-            raise ScopeError(why) from None
-        count = len(unit) if part.windows is None else int(part.windows.sum())
-        if part.windows is not None and count < LEAST:
-            raise ScopeError(reason(ReasonCode.SMALL_SLICE, slice=name, windows=count))
-    steps = np.ones(len(unit.step), dtype=bool) if part.steps is None else part.steps
-    if scope.steps:
-        steps = steps & np.isin(unit.step, scope.steps)
-    if not steps.any() or not set(scope.steps) <= set(unit.step.tolist()):
-        raise ScopeError(reason(ReasonCode.NO_STEPS, steps=scope.steps, slice=name))
-    return unit.at(part.rows, steps)
+    found = []
+    for unit in units:
+        part = Slice(name="", title="")
+        if name:
+            try:
+                part = slice_named(unit.truth, name)
+            except ConfigError:
+                known = tuple(each.name for each in slices_of(unit.truth))
+                ends = {"first": int(unit.step.min()), "last": int(unit.step.max())}
+                why = reason(ReasonCode.NO_SLICE, slice=name, known=known, **ends)
+                raise ScopeError(why) from None
+            count = len(unit) if part.windows is None else int(part.windows.sum())
+            if part.windows is not None and count < LEAST:
+                raise ScopeError(reason(ReasonCode.SMALL_SLICE, slice=name, windows=count))
+        steps = np.ones(len(unit.step), dtype=bool) if part.steps is None else part.steps
+        if scope.steps:
+            steps = steps & np.isin(unit.step, scope.steps)
+        if not steps.any() or not set(scope.steps) <= set(unit.step.tolist()):
+            raise ScopeError(reason(ReasonCode.NO_STEPS, steps=scope.steps, slice=name))
+        found.append(unit.at(part.rows, steps))
+    return found

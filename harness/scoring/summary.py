@@ -5,7 +5,7 @@ Shapes: W windows, H steps, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +88,42 @@ def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> l
         if arm == reference
         for name, each in _known(group).items()
     }
-    return [row for group in groups.values() for row in _summaries(group, bars)]
-
-
-def skill_of(value: float | None, bar: float | None) -> float | None:
-    """``1 - value / bar``; None where either is missing or the bar is not above 0."""
-    return None if value is None or bar is None or bar <= 0 else 1 - value / bar
+    rows = []
+    for group in groups.values():
+        first = group[0]
+        apart = non_overlapping(first.origin, reach_of(first))
+        for name, each in _known(group).items():
+            cells = _cells(group, each)
+            found = aggregate(name, *cells)
+            value = alone = _value(found.value)
+            if len(apart) < len(first):
+                some = (np.take(part, apart, axis=1) for part in cells)
+                alone = _value(aggregate(name, *some).value)
+            bar, skill = bars.get((first.dataset, name)), None
+            if each.lower_is_better and value is not None and bar is not None and bar > 0:
+                skill = 1 - value / bar
+            values = by_seed(name, *cells).tolist()
+            rows.append(
+                MetricSummary(
+                    arm=first.arm,
+                    role=first.role,
+                    dataset=first.dataset,
+                    metric=name,
+                    unit=each.unit,
+                    value=value,
+                    low=None if value is None else min(values),
+                    high=None if value is None else max(values),
+                    seeds=tuple(unit.seed for unit in group),
+                    n=found.n,
+                    missing=found.missing,
+                    failures=sum(unit.failures for unit in group),
+                    skill=skill,
+                    by_step=by_step(name, *cells),
+                    independent=alone,
+                    independent_n=len(apart),
+                )
+            )
+    return rows
 
 
 def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
@@ -108,38 +138,3 @@ def _cells(group: Sequence[UnitScores], each: Aggregate) -> list[Array]:
 
 def _value(found: float) -> float | None:
     return found if np.isfinite(found) else None
-
-
-def _summaries(
-    group: Sequence[UnitScores], bars: Mapping[tuple[str, str], float | None]
-) -> Iterator[MetricSummary]:
-    """The rows of an arm on a dataset, from the units of its seeds."""
-    first = group[0]
-    apart = non_overlapping(first.origin, reach_of(first))
-    failures = sum(unit.failures for unit in group)
-    for name, each in _known(group).items():
-        cells = _cells(group, each)
-        found = aggregate(name, *cells)
-        value = alone = _value(found.value)
-        if len(apart) < len(first):
-            alone = _value(aggregate(name, *(np.take(part, apart, axis=1) for part in cells)).value)
-        bar = bars.get((first.dataset, name))
-        values = by_seed(name, *cells).tolist()
-        yield MetricSummary(
-            arm=first.arm,
-            role=first.role,
-            dataset=first.dataset,
-            metric=name,
-            unit=each.unit,
-            value=value,
-            low=None if value is None else min(values),
-            high=None if value is None else max(values),
-            seeds=tuple(unit.seed for unit in group),
-            n=found.n,
-            missing=found.missing,
-            failures=failures,
-            skill=skill_of(value, bar) if each.lower_is_better else None,
-            by_step=by_step(name, *cells),
-            independent=alone,
-            independent_n=len(apart),
-        )

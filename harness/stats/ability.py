@@ -166,29 +166,24 @@ def fluctuation(
         path = (sums[window:] - sums[:-window]) / math.sqrt(window * spread)
         path *= fixed_smoothing(count, lag, overlap).factor
         critical = CRITICAL[level][round(WINDOW_SHARE * 10) - 1]
+        sides: tuple[tuple[Side, Flags], ...] = (
+            ("candidate", path > critical),
+            ("legacy", path < -critical),
+        )
+        spans = []
+        for loser, beyond in sides:  # runs of windows, with the dates of all their origins
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], beyond, [False]]).astype(int)))
+            for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                first, last = _iso(dates[start]), _iso(dates[stop + window - 2])
+                spans.append(LosingSpan(first=first, last=last, loser=loser))
         found = {
             "largest": float(path.max()),
             "smallest": float(path.min()),
             "critical": critical,
-            "spans": _spans(path, critical, window, dates),
+            "spans": tuple(sorted(spans, key=lambda span: (span.first, span.loser))),
             "reason": None,
         }
     return Fluctuation(**_named(names), n=count, window=window, lag=lag, level=level, **found)
-
-
-def _spans(path: Array, critical: float, window: int, dates: Dates) -> tuple[LosingSpan, ...]:
-    """Runs of windows beyond the critical value, with the dates of all their origins."""
-    found = []
-    sides: tuple[tuple[Side, Flags], ...] = (
-        ("candidate", path > critical),
-        ("legacy", path < -critical),
-    )
-    for loser, beyond in sides:
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], beyond, [False]]).astype(int)))
-        for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            first, last = dates[start], dates[stop + window - 2]
-            found.append(LosingSpan(first=_iso(first), last=_iso(last), loser=loser))
-    return tuple(sorted(found, key=lambda span: (span.first, span.loser)))
 
 
 def _iso(day: np.datetime64) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 from harness.stats.bootstrap import RESAMPLES, block_law, moved, shrunk
 from harness.stats.longrun import (
     Law,
-    Shares,
     automatic_block,
     correlation_found,
     fixed_smoothing,
@@ -117,9 +116,12 @@ def hurdles_of(
     seeds
         Of candidate and legacy.
     """
-    from scipy.special import gammaincinv
+    from scipy.special import gammaincinv, ndtri
 
     found = _by_lags(n, overlap, rho, among_looks=among_looks)
+    block = min(n, max(overlap, math.ceil(automatic_block(n, rho))))
+    noise = skew_noise(n, overlap, rho, block) * ndtri(lattice()[2])
+    read_lean = shrunk(lean * math.sqrt(n / block) + noise, n / block)  # [K], by the bootstrap
     size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
     half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
     return Hurdles(
@@ -129,7 +131,7 @@ def hurdles_of(
         critical=np.repeat([law.critical(alpha) for law, _ in found], NODES),
         factor=np.repeat([law.factor for law, _ in found], NODES),
         freedom=np.repeat([law.freedom for law, _ in found], NODES),
-        drawn=_drawn([law for law, _ in found], _leaning(n, overlap, rho, lean), alpha),
+        drawn=_drawn([law for law, _ in found], read_lean, alpha),
         seeds=np.tile(gammaincinv(half, lattice()[4:]) / half, len(HERMITE)),
         seed_freedom=(float(2 * half[0, 0]), float(2 * half[1, 0])),
         alpha=alpha,
@@ -140,44 +142,30 @@ def hurdles_of(
 def _by_lags(
     n: int, overlap: int, rho: float, *, among_looks: bool = False
 ) -> list[tuple[Law, Array]]:
-    """`_of_lag` of the lag that each node of the autocorrelation found leads to."""
-    mean, deviation = correlation_found(n, overlap, rho)
-    made = []
-    for node, _ in HERMITE:
-        seen = min(1.0, max(-1.0, mean + node * deviation))
-        lag = lag_for(n, overlap, seen)
-        shares = shares_of(n, lag, overlap, rho)
-        law, sizes = _of_lag(shares, n=n, lag=lag, overlap=overlap, deviate=node)
-        made.append((tail_safe(law, overlap, seen) if among_looks else law, sizes))
-    return made
-
-
-def _of_lag(shares: Shares, *, n: int, lag: int, overlap: int, deviate: float) -> tuple[Law, Array]:
-    """Law and sizes [2, K] (Bartlett, blocks) where the autocorrelation found is `deviate` off.
+    """Law and sizes [2, K] (Bartlett, blocks) of each node of the autocorrelation found.
 
     The long-run variance found goes with the autocorrelation found. Circular blocks add products
     of both ends of the sample that the Bartlett sum does not have.
     """
     from scipy.special import gammaincinv, ndtr, ndtri
 
-    normal, half = ndtri(lattice()[:2]), shares.freedom / 2
-    apart = math.sqrt(max(0.0, 1 - shares.follows**2))
-    relative = gammaincinv(half, ndtr(shares.follows * deviate + apart * normal[0])) / half
-    wrapped = (lag + 1) / n / math.sqrt(3) * normal[1]
-    sizes = [
-        relative * shares.found / shares.true,
-        np.maximum(0.0, relative + wrapped) * shares.circular / shares.true,
-    ]
-    return fixed_smoothing(n, lag, overlap), np.stack(sizes)
-
-
-def _leaning(n: int, overlap: int, rho: float, lean: float) -> Array:
-    """Skewness [K] of the mean as the bootstrap finds it in blocks of the automatic length."""
-    from scipy.special import ndtri
-
-    block = min(n, max(overlap, math.ceil(automatic_block(n, rho))))
-    noise = skew_noise(n, overlap, rho, block) * ndtri(lattice()[2])
-    return shrunk(lean * math.sqrt(n / block) + noise, n / block)
+    mean, deviation = correlation_found(n, overlap, rho)
+    normal = ndtri(lattice()[:2])
+    made = []
+    for node, _ in HERMITE:
+        seen = min(1.0, max(-1.0, mean + node * deviation))
+        lag = lag_for(n, overlap, seen)
+        shares = shares_of(n, lag, overlap, rho)
+        half, apart = shares.freedom / 2, math.sqrt(max(0.0, 1 - shares.follows**2))
+        relative = gammaincinv(half, ndtr(shares.follows * node + apart * normal[0])) / half
+        wrapped = (lag + 1) / n / math.sqrt(3) * normal[1]
+        sizes = [
+            relative * shares.found / shares.true,
+            np.maximum(0.0, relative + wrapped) * shares.circular / shares.true,
+        ]
+        law = fixed_smoothing(n, lag, overlap)
+        made.append((tail_safe(law, overlap, seen) if among_looks else law, np.stack(sizes)))
+    return made
 
 
 def _drawn(laws: Sequence[Law], lean: Array, alpha: float) -> Array:
