@@ -504,7 +504,8 @@ def chance_of_deciding(
         some = chance * (both > 0) / max(1e-300, float(chance @ (both > 0)))
     within = float(chance @ both)
     if veto is not None:
-        tops = float(some @ above), float(some @ below) if bound_low is not None else 1.0
+        low = 1.0 if bound_low is None else min(1.0, float(some @ below))
+        tops = min(1.0, float(some @ above)), low  # rounding may make them more than certain
         within *= _not_vetoed(up, plan, veto, effect=effect, tops=tops)
     if not either_way:
         return within

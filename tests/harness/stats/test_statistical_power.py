@@ -111,6 +111,24 @@ def test_a_coverage_is_vetoed_at_twice_its_tolerance(effect: float) -> None:
     assert found == pytest.approx(float((shown & (np.abs(late) < 0.16)).mean()), abs=0.01)
 
 
+@pytest.mark.parametrize("skewness", [-0.47, 0.0, 0.47])
+def test_a_chance_is_a_number_however_far_the_effect_lies(skewness: float) -> None:
+    """What rounding leaves of an impossible outcome is next to nothing, and never not a number."""
+    bounds = {"bound_high": 0.08, "bound_low": -0.08, "alpha": 0.05}
+    vetoed = {**bounds, "veto": Veto(n=45, low=-0.16, high=0.16)}
+    for effect in np.linspace(-0.4, 0.4, 41).tolist():
+        spread = Spread(long_run=0.168, rho=-0.085, skewness=skewness, share=0.5 + effect)
+        within = [
+            chance_of_deciding(spread, Plan(n=150), effect=effect, **asked, either_way=False)
+            for asked in (bounds, vetoed)
+        ]
+        decided = chance_of_deciding(spread, Plan(n=150), effect=effect, **vetoed)
+
+        assert 0.0 <= within[1] <= within[0] + 1e-12
+        assert within[1] - 1e-12 <= decided <= 1.0
+        assert abs(effect) < 0.2 or within[0] < 0.01
+
+
 def shown(sides: list[Sides], question: Question) -> float:
     """Share of draws of which every method says the bound is kept."""
     said = [agreed(deciding(each, question))[0] for each in sides]
