@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ _STYLE: dict[Any, Any] = {
     "path.simplify_threshold": 0.3,
 }
 
+PICTURES: ContextVar[bool] = ContextVar("PICTURES", default=True)
+"""Whether charts are drawn."""
+
 
 @contextmanager
 def chart_style() -> Iterator[None]:
@@ -80,6 +84,17 @@ def chart_style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
+
+
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Make charts without drawing them, for a form that holds their tables and words only."""
+    token = PICTURES.set(False)
+    try:
+        with chart_style():
+            yield
+    finally:
+        PICTURES.reset(token)
 
 
 def new_figure(
@@ -129,7 +144,13 @@ def to_svg(figure: Figure, *, name: str, alt: str) -> str:
         Letters, digits and hyphens, unique on the page: the prefix of all ids.
     alt
         What the picture shows, in words.
+
+    Returns
+    -------
+    The element; nothing inside `without_pictures`.
     """
+    if not PICTURES.get():
+        return ""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with warnings.catch_warnings():

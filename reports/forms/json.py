@@ -18,7 +18,7 @@ from reports.page_input import DatasetFacts, PageInput
 from reports.section import Block, Section, Table
 from reports.sections import sections_of
 from reports.sections.scorecard import Scorecard
-from reports.svg import chart_style
+from reports.svg import without_pictures
 
 SCHEMA = 1
 _SERIES = ("dates", "target")
@@ -42,7 +42,7 @@ def page_json(page: PageInput) -> str:
 
 def page_data(page: PageInput) -> dict[str, Any]:
     """Plain data of a page: mappings, lists, text and finite numbers or None."""
-    with chart_style():
+    with without_pictures():
         sections = sections_of(page, "page")
     named = [each.name for each in dataclasses.fields(DatasetFacts) if each.name not in _SERIES]
     units = []
