@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
+from _pytest.assertion import rewrite
 from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
@@ -60,6 +64,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--study", action="store_true", help="run tests/studies whole, not the sample of them"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """On a fresh checkout, let each worker prepare a share of the test files, not all of them.
+
+    Every worker collects every file, at the same time as the others: each would rewrite the
+    assertions of all of them by itself, which takes as long as collecting what is prepared.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{each}") for each in ("", "_COUNT"))
+    if worker is None or workers is None or sys.dont_write_bytecode:
+        return
+    asked = {Path(each.partition("::")[0]).resolve() for each in config.args}
+    files = sorted(
+        file
+        for file in Path(__file__).resolve().parent.rglob("test_*.py")
+        if asked & {file, *file.parents}
+    )
+    for file in files[int(worker.removeprefix("gw")) :: int(workers)]:
+        prepared = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(file, prepared) is None and rewrite.try_makedirs(prepared.parent):
+            made, code = rewrite._rewrite_test(file, config)
+            state = config.stash[rewrite.assertstate_key]
+            rewrite._write_pyc(state, code, made, prepared)
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +167,48 @@ def made_once(
         return shared / name
 
     return made
+
+
+@pytest.fixture(scope="session")
+def known_charts() -> Iterator[dict[bytes, str]]:
+    """Charts drawn so far: one that is asked for again, under the same settings, is handed out.
+
+    Drawing charts is nearly all of drawing a page. A test that wants them drawn anew empties the
+    dictionary.
+    """
+    import matplotlib as mpl
+
+    from reports import charts
+    from reports.sections import placements
+    from reports.svg import PICTURES
+
+    known: dict[bytes, str] = {}
+
+    def once(draw: Callable[..., str]) -> Callable[..., str]:
+        @functools.wraps(draw)
+        def drawn(*args: Any, **kwargs: Any) -> str:
+            settings = PICTURES.get(), list(dict.items(mpl.rcParams))
+            key = pickle.dumps((draw.__name__, args, kwargs, settings))
+            if key not in known:
+                known[key] = draw(*args, **kwargs)
+            return known[key]
+
+        return drawn
+
+    placements()  # imports every section
+    drawing = {
+        draw: once(draw)
+        for _, draw in inspect.getmembers(charts, inspect.isfunction)
+        if {"name", "alt"} <= set(inspect.signature(draw).parameters)
+        and draw.__module__ == charts.__name__
+    }
+    assert len(drawing) >= 8
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [each for name, each in sys.modules.items() if name.startswith("reports.")]:
+            for name, value in inspect.getmembers(module, inspect.isfunction):
+                if value in drawing:
+                    patch.setattr(module, name, drawing[value])
+        yield known
 
 
 @pytest.fixture

@@ -52,6 +52,11 @@ ARMS: Mapping[str, tuple[Role, tuple[int, ...], float]] = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _charts_are_drawn_once(known_charts: dict[bytes, str]) -> None:
+    """Most pages of these tests show the same market."""
+
+
 def make_series(seed: int, sessions: int = 500) -> Series:
     """A random walk on working days."""
     moves = np.random.default_rng(seed).normal(0.0002, 0.011, sessions)
