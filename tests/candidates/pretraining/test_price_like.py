@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from arch.univariate import GARCH
 from scipy import stats
 
 from candidates.pretraining.mixture import (
@@ -59,6 +58,8 @@ def test_shocks_are_cut_and_independent(rng):
 )
 def test_recursion_is_that_of_arch(parameters):
     """From the same shocks, the innovations are those of the simulator of `arch`."""
+    from arch.univariate import GARCH  # a second, which no other test has to wait for
+
     shocks = np.random.default_rng(0).standard_t(8, size=400)
     model = garch(*parameters)
     reference, _ = GARCH(p=1, o=1, q=1).simulate(

@@ -27,6 +27,8 @@ from harness.window import RollingOrigin, up_to
 from reports.words.facts import why_all
 
 MIB = 2**20
+SLIGHT = 'Busy"\nwork = 1 #'
+"""Not the arm's usual work, of which a session does thousands of windows."""
 QUICK = "[measure]\nsets = 2\nrounds = 2\nblock_s = 0.0\n\n[policy]"
 
 needs_peaks = pytest.mark.skipif(why_no_peaks() != "", reason=why_no_peaks())
@@ -248,7 +250,7 @@ def test_arms_that_cheat_are_caught(tiny, call, tmp_path):
 @pytest.mark.usefixtures("in_process", "idle")
 def test_a_failing_arm_is_a_record_with_a_reason(tiny, call, tmp_path):
     """What broke while it was measured is no crash and no gap."""
-    tiny(*pair("Busy", "Breaks"))
+    tiny(*pair(SLIGHT, "Breaks"))
 
     code, out, _ = call("measure", "tiny.toml", "--store", "s")
 
@@ -263,7 +265,7 @@ def test_a_loaded_machine_makes_timings_no_evidence(tiny, call, tmp_path, monkey
     """Timed costs say why they are none; memory and counts stand."""
     monkeypatch.setattr(load, "_FLOOR_CORES", -1.0)
     monkeypatch.setattr(load, "_SHARE", -1.0)
-    tiny(*pair("Busy", "Busy"))
+    tiny(*pair(SLIGHT, SLIGHT))
 
     call("measure", "tiny.toml", "--store", "s")
     record = record_in(tmp_path / "s")
@@ -280,7 +282,7 @@ def test_a_loaded_machine_makes_timings_no_evidence(tiny, call, tmp_path, monkey
 @pytest.mark.usefixtures("in_process", "idle")
 def test_run_measures_where_the_experiment_asks(tiny, call, tmp_path):
     """Once; a second run finds it done."""
-    tiny(*pair("Busy", "Busy"))
+    tiny(*pair(SLIGHT, SLIGHT))
 
     _, _, first = call("run", "tiny.toml", "--store", "s")
     before = record_in(tmp_path / "s")
