@@ -18,6 +18,8 @@ from harness.running import fill, grid
 from harness.running.isolation import in_isolation
 from harness.verbs.common import VERBS as DECLARED
 
+pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
+
 VERBS = sorted(DECLARED)
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"], ["data", "update"]]
 HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]

@@ -25,6 +25,8 @@ from harness.judging.verdict import from_json
 from harness.running.store_folder import open_store
 from reports.words import facts as words
 
+pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
+
 GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
 [[arms]]

@@ -21,6 +21,8 @@ from harness.running.fill import default_workers, prepare
 from harness.running.grid import select
 from harness.running.store_folder import Store, _owner, open_store
 
+pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
+
 
 def grid_of(file="tiny.toml", folders=()):
     store = open_store(Path("runs"), create=False) if Path("runs").exists() else None

@@ -390,8 +390,11 @@ def test_weights_decide(experiment, tmp_path):
 
     def found(folder):
         arm = ref.build()
-        kind = type("Heavy", (type(arm),), {"weight_files": lambda _: [folder / "model.bin"]})
-        heavy = kind()
+        body = {
+            "weight_files": lambda _: [folder / "model.bin"],
+            "__module__": type(arm).__module__,
+        }
+        heavy = type("Heavy", (type(arm),), body)()
         return arm_identity(ref, heavy)
 
     assert digest(found(folders[0])) == digest(found(folders[1]))

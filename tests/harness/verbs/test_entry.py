@@ -13,6 +13,8 @@ import harness
 from harness.errors import ConfigError
 from harness.verbs.common import VERBS
 
+pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
+
 PUBLIC = ["check", "compare", "gate", "report", "run"]
 
 
