@@ -275,7 +275,10 @@ def reproducible(seed: int, device: str) -> Iterator[None]:
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # theirs
     cpu_alone = nullcontext() if devices else staying(torch.Tensor, torch.nn.Module)
     with torch.random.fork_rng(devices=devices), cpu_alone:
-        torch.manual_seed(seed)
+        if device == "cpu":  # the other seeds GPUs too: it notes the whole stack for each window
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  # some models shuffle with it
         random.seed(seed)
         try:

@@ -87,6 +87,7 @@ def test_every_way_to_know_the_future_is_caught(tmp_path, call) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("page_unread")
 def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> None:
     """In processes of their own: what was promised by looking ahead is refused, and says why."""
     names = ("Honest", "SilentWhenFew")

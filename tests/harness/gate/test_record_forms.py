@@ -99,7 +99,7 @@ def test_records_of_another_form_have_another_schema_number():
     assert len(known) == len(set(known.values()))
 
 
-def test_a_verdict_of_an_older_form_is_judged_again(finished, call):
+def test_a_verdict_of_an_older_form_is_judged_again(finished, call, page_unread):
     """Who asks for it as it is gets one line; `compare` judges, and it can be read again."""
     store = open_store(Path("runs"))
     name = standing(store, "tiny")

@@ -57,6 +57,7 @@ def test_both_sides_are_tried_once(tmp_path, call, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("page_unread")
 def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path, call):
     """A whole `compare` finds it out by itself and ends INVALID."""
     (tmp_path / "peeking_arms.py").write_text(PEEKING, encoding="utf-8")

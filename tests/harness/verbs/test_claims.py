@@ -44,7 +44,7 @@ def test_claims_follow_the_stored_run(finished, call):
 
 
 @pytest.mark.slow
-def test_other_side_comes_out_the_other_way(tiny, in_process, call):
+def test_other_side_comes_out_the_other_way(ran, tiny, call, page_unread):
     """With the pair swapped the better side is the baseline, and the claim is refuted."""
     tiny(*SWAPPED[:1])
     call("compare", "tiny.toml")
