@@ -21,6 +21,8 @@ from harness.running.incoming import NOTE, deliver, read_delivery
 from harness.running.sources import digest
 from harness.running.store_folder import open_store
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 
 def grid_in(store):
     experiment = read_experiment("tiny.toml")

@@ -16,6 +16,8 @@ from harness.running.grid import declare
 from harness.running.store_folder import open_store
 from harness.window import up_to
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 DRIFTING = """
 from pathlib import Path
 

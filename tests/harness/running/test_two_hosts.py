@@ -22,6 +22,8 @@ from harness.running.sources import file_digest
 from harness.running.store_folder import Store, open_store
 from harness.window import up_to
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 ENDS = 9000
 LEARNER = "arms_for_tests:Learner"
 ARM = """\
