@@ -17,7 +17,6 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
-from _pytest.assertion import rewrite
 from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
@@ -64,29 +63,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--study", action="store_true", help="run tests/studies whole, not the sample of them"
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """On a fresh checkout, let each worker prepare a share of the test files, not all of them.
-
-    Every worker collects every file, at the same time as the others: each would rewrite the
-    assertions of all of them by itself, which takes as long as collecting what is prepared.
-    """
-    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{each}") for each in ("", "_COUNT"))
-    if worker is None or workers is None or sys.dont_write_bytecode:
-        return
-    asked = {Path(each.partition("::")[0]).resolve() for each in config.args}
-    files = sorted(
-        file
-        for file in Path(__file__).resolve().parent.rglob("test_*.py")
-        if asked & {file, *file.parents}
-    )
-    for file in files[int(worker.removeprefix("gw")) :: int(workers)]:
-        prepared = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
-        if rewrite._read_pyc(file, prepared) is None and rewrite.try_makedirs(prepared.parent):
-            made, code = rewrite._rewrite_test(file, config)
-            state = config.stash[rewrite.assertstate_key]
-            rewrite._write_pyc(state, code, made, prepared)
 
 
 @pytest.fixture(scope="session")
