@@ -468,6 +468,13 @@ def largest_losses(page: PageInput, dataset: str, *, count: int = 3) -> list[Pic
     ]
 
 
+def compared_windows(page: PageInput, dataset: str) -> int:
+    """How many windows of a dataset have a loss of both sides."""
+    sides = (page.verdict.candidate, page.verdict.legacy)
+    ours, theirs = (_losses_by_origin(page, arm, dataset) for arm in sides)
+    return len(ours.keys() & theirs.keys())
+
+
 def _losses_by_origin(page: PageInput, arm: str, dataset: str) -> dict[int, float]:
     origin, loss = relative_loss(page.scores_of(arm, dataset))
     pairs = zip(origin.tolist(), loss.tolist(), strict=True)

@@ -336,7 +336,7 @@ def _more_evidence(case: Case, given: Given) -> Fact:
     about: dict[str, Value] = {
         "experiment": given.experiment,
         "alpha": case.policy.alpha,
-        "now": min((each.sample.independent_n for _, each in found), default=0),
+        "now": min((n for _, each in found if (n := each.sample.independent_n)), default=0),
         "ended": tuple(dict.fromkeys(f.dataset for f, _ in found if f.dataset in given.ended)),
         "better": next(
             (
@@ -422,7 +422,11 @@ def _steps(
             seeds=larger.seeds,
             bounds=larger.bounds,
         )
-    samples = {f.dataset: f.comparison.sample for f in case.findings if f.comparison}
+    compared = sorted(
+        (each.comparison for each in case.findings if each.comparison),
+        key=lambda each: each.sample.n > 0,  # a rule whose arm failed everywhere counts no origins
+    )
+    samples = {each.dataset: each.sample for each in compared}
     room = {name: given.room.get(name, 0) for name in samples if name in given.counted}
     raised = {name: samples[name].independent_n + more for name, more in room.items() if more > 0}
     if not any(each.dataset in raised for each, _ in found):

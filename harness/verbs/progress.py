@@ -48,7 +48,8 @@ class LineProgress:
         self._total, self._done = len(cells) + done, done
         self._start = self._said = time.monotonic()
         kept = f", {done} already in the store" if done else ""
-        self._say(f"running {len(cells)} of {self._total} units on {self.workers} workers{kept}")
+        workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
+        self._say(f"running {len(cells)} of {self._total} units on {workers}{kept}")
 
     def started(self, cell: Doing) -> None:
         """Note that a unit started."""

@@ -181,7 +181,10 @@ def unpaired(page: PageInput, legacy: str) -> str:
             large = max(ours, theirs)
             factor, shown = (1.0, "s") if unit == "s" and large >= 1 else _SCALES[unit]
             mine, legacys = (numbers.two_digits(factor * each) for each in (ours, theirs))
-            times = f", {numbers.two_digits(ours / theirs)} times" if ours and theirs else ""
+            times = ""
+            if ours and theirs:
+                ratio = numbers.two_digits(ours / theirs)
+                times = ", about equal" if ratio == "1" else f", {ratio} times"
             told.append(f"{name} {mine} {shown} (legacy {legacys} {shown}{times})")
     missing = not_measured(page, legacy)
     if not told:

@@ -379,14 +379,15 @@ _KNOWN = WeakKeyDictionary()
 
 
 def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
-    """All parts of a dataset; empty where the sides cannot be paired."""
+    """All parts of a dataset; empty where the sides cannot be paired, or one failed everywhere."""
     known = _KNOWN.setdefault(page, {})
     if (dataset, legacy) in known:
         return known[dataset, legacy]
     ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
     theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
     parts: tuple[Slice, ...] = ()
-    if ours and theirs and all(METRIC in unit.values for unit in (*ours, *theirs)):
+    scored = all(METRIC in unit.values for unit in (*ours, *theirs))
+    if scored and all(any(unit.ok.any() for unit in side) for side in (ours, theirs)):
         parts = (Slice(name="all", title="everything"), *slices_of(ours[0].truth))
     effects = (_effect(ours, theirs, part) for part in parts)
     known[dataset, legacy] = tuple(each for each in effects if each is not None)

@@ -13,7 +13,14 @@ from harness.evidence.comparison import Comparison, Planning
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
-from reports.page_input import ArmFacts, DatasetFacts, PageInput, largest_losses, span
+from reports.page_input import (
+    ArmFacts,
+    DatasetFacts,
+    PageInput,
+    compared_windows,
+    largest_losses,
+    span,
+)
 from reports.section import (
     Banner,
     BasisList,
@@ -129,9 +136,10 @@ def weakest(found: SliceEffect | None, page: PageInput) -> str:
     bounds = numbers.effects("share", found.lower, found.upper)
     effect = numbers.effect("share", found.effect)
     told = "better even there" if (found.effect or 0.0) < 0 else "worse"
+    counted = ", failures counted" if _failed(page, found.dataset) else ""
     return (
         f"{found.title} on {found.dataset}: CRPS {effect} against {page.verdict.legacy} "
-        f"(bounds {bounds}, {numbers.plural(found.windows, 'window')}): "
+        f"(bounds {bounds}, {numbers.plural(found.windows, 'window')}{counted}): "
         f"{told if found.shown else 'not shown to be worse'}."
     )
 
@@ -150,6 +158,20 @@ def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str, str]]:
             numbers.percent(pick.candidate_loss, digits=2),
             numbers.percent(pick.legacy_loss, digits=2),
         )
+
+
+def nothing_lost(page: PageInput) -> str:
+    """Why there is no window to show: none was lost, or none has a loss of both sides."""
+    if not any(compared_windows(page, name) for name in page.dataset_names):
+        return "No window can be compared: none has a forecast by both sides."
+    among = " that both sides forecast" if any(_failed(page, n) for n in page.dataset_names) else ""
+    return f"No window{among} was lost against {page.verdict.legacy}."
+
+
+def _failed(page: PageInput, dataset: str, *arms: str) -> bool:
+    """Whether an arm failed a window of a dataset: one of `arms`, or of the two sides."""
+    asked = arms or (page.verdict.candidate, page.verdict.legacy)
+    return not all(unit.ok.all() for arm in asked for unit in page.scores_of(arm, dataset))
 
 
 def changed(page: PageInput) -> list[str]:
@@ -336,7 +358,7 @@ def _compared(page: PageInput) -> Facts:
         recorded = f"rules recorded {registered.day}, {order} the first forecast"
     run = (
         page.title,
-        f"seeds {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
+        f"seed{'s' * (len(seeds) > 1)} {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
         f"policy {policy['mode']}{sure}" if policy.get("mode") else "",
         recorded,
         f"judged {page.judged_at[:10]}" if page.judged_at else "",
@@ -400,6 +422,9 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
         columns=columns("Dataset", "Metric", *map(page.label, arms), words=("Metric",)),
         rows=tuple(rows),
     )
+    missing = any(cell.text == numbers.NONE for row in rows for cell in row)
+    if missing and any(_failed(page, name, *arms) for name in page.dataset_names):
+        units = "; ".join(filter(None, (units, f"{numbers.NONE}: windows failed")))
     return Heading(text="In figures", quiet=units, level=2), table
 
 
@@ -411,7 +436,8 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
         return Heading(text="Undecided", level=2), Text(text="Every rule was decided.")
     rows: Any = (*step.get("likely", ()), *step.get("unlikely", ()))  # type: ignore[misc]  # rows
     later = {(dataset, metric, part): chance for dataset, metric, part, chance in rows}
-    counts = [each.comparison.sample.independent_n for each in verdict.findings if each.comparison]
+    samples = [each.comparison.sample for each in verdict.findings if each.comparison]
+    counts = [each.independent_n for each in samples if each.n]
     heads = [f"now, {numbers.plural(min(counts, default=0), 'origin')}"]
     heads += [f"next step, {step['then']:,}"] if later else []
     rules: dict[str, list[Open]] = {}
@@ -425,10 +451,10 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
             told = [f"{e.dataset} {_chance(e, later.get(e.place))}".strip() for e in found]
             cells.append(text(", ".join(told)))
         table.append((text(rule), *cells))
-    if (now := chance_of_all(verdict)) is not None:
+    bars = sum(each.role == "guardrail" for each in verdict.power)
+    if bars > 1 and (now := chance_of_all(verdict)) is not None:
         whole = [now, step["chance"]] if later else [now]
         ends = [text("" if each is None else numbers.at_most(float(each))) for each in whole]  # type: ignore[arg-type]  # a number
-        bars = sum(each.role == "guardrail" for each in verdict.power)
         table.append((text(f"all {bars} guardrails together"), *ends))
     more = len(rules) - _OPEN_SHOWN
     drawn = Table(
@@ -473,7 +499,7 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
     return (
         Heading(text="Weakest slice", level=2),
         Text(text=weakest(worst_slice(page, page.verdict.legacy), page), style="worst"),
-        table if lost else Text(text=f"No window was lost against {page.verdict.legacy}."),
+        table if lost else Text(text=nothing_lost(page)),
     )
 
 
@@ -631,9 +657,9 @@ def ending(page: PageInput) -> Iterator[Section]:
     """How the gate judged itself, and what to do next."""
     found = page.verdict.self_test
     if found is not None:
+        count = verdicts.parts_passed(found)
         rest = [f"{part.code} {part.state}" for part in found.parts if part.state != "passed"]
-        more = f" ({', '.join(rest)})" if rest else ""
-        count = f"{found.passed} of {len(found.parts)} parts passed"
+        more = f" ({', '.join(rest)})" if rest and count != "not run" else ""
         said = Text(text=f"Self-test of the gate: {count}{more}.")
         yield Section(id="self-test", title="", items=(said,))
     yield Section(id="next", title="", items=(_whole_step(page),))

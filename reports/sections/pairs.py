@@ -80,8 +80,7 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     if verdict.self_test is not None:
         parts = verdict.self_test.parts
         bad = [f"; {e.code} failed: {say(e.found)}" for e in parts if e.state == "failed"]
-        count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
-        tried = f"Self-test: {count}{''.join(bad)}."
+        tried = f"Self-test: {verdicts.parts_passed(verdict.self_test)}{''.join(bad)}."
     yield Text(
         text=f"Weakest slice: {worst}. Undecided rules: {still}. {tried}{run}",
         style="note",

@@ -42,7 +42,7 @@ def strip(page: PageInput) -> list[Basis]:
     if tested is not None:
         bad = [part.code for part in tested.parts if part.state == "failed"]
         failed = f"; failed: {', '.join(bad)}" if bad else ""
-        gate = f"{tested.passed} of {len(tested.parts)} parts passed{failed}"
+        gate = f"{verdicts.parts_passed(tested)}{failed}"
         judged = tested.mark
     return [
         Basis(label="Same windows", mark=seen.pairing, text=windows),
@@ -377,8 +377,11 @@ def self_test(page: PageInput) -> Iterator[Section]:
                 for part in found.parts
             ),
         )
-        count = f"{found.passed} of {len(found.parts)} parts passed"
-        items = (Details(summary=count, blocks=(table,), open=found.mark == "broken"),)
+        items = (
+            Details(
+                summary=verdicts.parts_passed(found), blocks=(table,), open=found.mark == "broken"
+            ),
+        )
     yield Section(
         id="self-test",
         title="The gate's self-test",

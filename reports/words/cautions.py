@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.judging.fact import FactCode
 from harness.judging.verdict import Verdict
 from reports.words.facts import filled, say
-from reports.words.numbers import listing
+from reports.words.numbers import listing, plural
 from reports.words.reason_words import Phrase
 
 
@@ -82,7 +82,10 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.UNJUDGED: "No guardrail judges the losses on {datasets:and} as a whole",
     FactCode.WORSE_BESIDE: "{arm} is shown worse than {legacy} by losses that no rule names",
     FactCode.COVERS_OTHERWISE: "Intervals of {arm} do not cover what they promise; no rule asks",
-    FactCode.PARTLY_COMPARED: "{windows} failed windows on {dataset} count in no skill",
+    FactCode.PARTLY_COMPARED: lambda v: (
+        f"{plural(v['windows'], 'failed window')} on {v['dataset']} "
+        f"{'counts' if v['windows'] == 1 else 'count'} in no skill"
+    ),
     FactCode.ONE_SEED: "{arm} was run with one seed",
     FactCode.PART_GIVEN_UP: "A damaged part of {_cell} was forecast again",
     FactCode.MAINTENANCE: "{_cell}: another installation since {day}",

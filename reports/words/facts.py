@@ -226,6 +226,15 @@ def _new_origins(v: Values) -> str:
     return f"{v['origins']} new independent {noun}"
 
 
+def _guardrails_hold(v: Values) -> str:
+    """That every guardrail holds, but for waived ones; one alone is not called all."""
+    if v["waived"]:
+        return "all is shown to hold"
+    if v["guardrails"] == 1:
+        return "its one guardrail is shown to hold"
+    return f"all {v['guardrails']} guardrails are shown to hold"
+
+
 _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NO_LOOK: (
         "not decided, too little of the error rate may be spent by now for a look at it"
@@ -239,17 +248,13 @@ _PHRASES: dict[FactCode, Phrase] = {
         )
     ),
     FactCode.SHOWN_BEFORE: "shown to hold at the look of {since}",
-    FactCode.NOT_COMPARED: lambda v: (
-        f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
-    ),
-    FactCode.ALL_WINDOWS_FAILED: (
-        "{_where}: {arm} failed every window, nothing was compared: no conclusion allowed."
-    ),
+    FactCode.NOT_COMPARED: lambda v: f"{_where(v)} was not compared: {phrase(v['problem'], v)}.",
+    FactCode.ALL_WINDOWS_FAILED: ("{_where}: {arm} failed every window, so nothing was compared."),
     FactCode.NO_LOSS_TO_SHARE: (
         "{_where}: {arm}'s loss is as good as 0 (at most {most:g} of the last value), so a margin "
-        "that is a share of it means nothing: no conclusion allowed."
+        "that is a share of it means nothing."
     ),
-    FactCode.NO_REFERENCE: "{_where}: there is no reference arm: no conclusion allowed.",
+    FactCode.NO_REFERENCE: "{_where}: there is no reference arm to compare with.",
     FactCode.FAILURES: _failures,
     FactCode.COST_KEPT: lambda v: _cost(v, "kept"),
     FactCode.COST_BROKEN: lambda v: _cost(v, "broken"),
@@ -307,7 +312,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{said}: it may have seen what it is judged on."
     ),
     FactCode.PARTLY_COMPARED: (
-        "on {dataset} {arm} is set against {reference} without the {windows} windows that one of "
+        "on {dataset} {arm} is set against {reference} without the {windows:windows} that one of "
         "them failed."
     ),
     FactCode.ONE_SEED: (
@@ -427,7 +432,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "
-        + ", ".join(f"{name} {in_sentence(margin)}" for name, margin in v["rules"])
+        + ", ".join(f"{metric_name(name)} {in_sentence(margin)}" for name, margin in v["rules"])
         + "."
     ),
     FactCode.LAX_ALPHA: (
@@ -455,9 +460,14 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.ALL_WAIVED: "every guardrail on a loss is waived, so nothing is judged.",
     FactCode.BROKEN: "{candidate} must not replace {legacy}: shown broken are {_rules}.",
-    FactCode.GUARDRAILS_OPEN: (
-        "Whether {candidate} may replace {legacy} is not decided: {open} of {guardrails} "
-        "guardrails are open."
+    FactCode.GUARDRAILS_OPEN: lambda v: (
+        f"Whether {v['candidate']} may replace {v['legacy']} is not decided: "
+        + (
+            "its one guardrail"
+            if v["guardrails"] == 1
+            else f"{v['open']} of {v['guardrails']} guardrails"
+        )
+        + f" {'is' if v['open'] == 1 else 'are'} open."
     ),
     FactCode.RULES_OPEN: (
         "Whether {candidate} may replace {legacy} is not decided: open are {_rules}."
@@ -466,9 +476,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{candidate} keeps every guardrail, but no gain over {legacy} is shown yet."
     ),
     FactCode.ALL_HOLD: lambda v: (
-        f"{v['candidate']} may replace {v['legacy']}: all "
-        + ("is" if v["waived"] else f"{v['guardrails']} guardrails are")
-        + " shown to hold"
+        f"{v['candidate']} may replace {v['legacy']}: "
+        + _guardrails_hold(v)
         + (" and a gain is shown" if v["gain"] else "")
         + (f", but for {plural(v['waived'], 'waived finding')}" if v["waived"] else "")
         + "."
@@ -520,8 +529,8 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NO_LOSS_TO_PLANT: "there is no criterion on a mean loss to plant in",
     FactCode.ITSELF_REJECTED: "legacy against itself is shown worse by {findings:list}",
     FactCode.TOO_MANY_ALARMS: lambda v: (
-        f"{v['dataset']} {v['metric']}: exchanged arms are shown worse in {v['alarms']} of "
-        f"{v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
+        f"{v['dataset']} {metric_name(v['metric'])}: exchanged arms are shown worse in "
+        f"{v['alarms']} of {v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
     ),
     FactCode.ITSELF_TIES: (
         "{findings} rules tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
@@ -546,7 +555,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.GAIN_PROMOTED: "all {findings} rules show a planted gain, and the whole is a PROMOTE",
     FactCode.STILL_CONCLUDED: "without a cell of {arm} the verdict is {outcome}",
     FactCode.REFUSED_WITHOUT_CELL: "without a cell of {arms:list} there is no conclusion",
-    FactCode.NOT_MIRRORED: "{dataset} {metric}: {effect} one way, {back} back",
+    FactCode.NOT_MIRRORED: "{dataset} {metric:metric}: {effect} one way, {back} back",
     FactCode.MIRRORED: "{findings} rules give the mirrored result",
     FactCode.NO_BOUNDS_TO_MIRROR: "no criterion on a loss has bounds in both directions",
     FactCode.SAME_BYTES: "the same bytes",
@@ -583,7 +592,8 @@ _RESTING: Mapping[FactCode, Phrase] = {
     FactCode.NO_CONCLUSION: "No conclusion on replacing {legacy} by {candidate} is allowed: {why}",
     FactCode.CAUTION: "Caution: {why}",
     FactCode.SELF_TEST_FAILED: lambda v: (
-        f"The gate's self-test failed, part {v['part']} ({SELF_TEST_TITLES[v['part']]}): {v['why']}"
+        f"The gate's self-test failed, part {v['part']} ({SELF_TEST_TITLES[v['part']]}): "
+        f"{v['why']}."
     ),
     FactCode.EVIDENCE_UNSOUND: "the evidence allows no conclusion: {why}",
     FactCode.FINDING_UNSOUND: "a finding allows no conclusion: {why}",
@@ -605,5 +615,6 @@ _WAYS: Mapping[str, Callable[[Any], str]] = {
     "covered": _covered,
     "seeds": _seeds,
     "sessions": _sessions,
+    "windows": lambda count: "window" if count == 1 else f"{count} windows",
     "moment": lambda when: "just now" if when == "now" else f"{when} it was timed",
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
+from harness.judging.findings import Unit
 from reports.words.facts import filled, place_of, places_of, say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
 from reports.words.reason_words import Phrase, Values
@@ -46,10 +47,11 @@ def next_action(found: Fact, *, store: str = "") -> str:
         parts.append(
             f"`abharness compare {name}` would hardly decide any of it (chance {chances} %){why}."
         )
-    rows: Any = found.values.get("settled", ())
+    settled: Any = found.values.get("settled", ())
+    rows = [row for row in settled if _is_limit(*row[-2:])]
     if rows:
         met = [
-            f"{place_of(dataset, metric, part)} {plain_effect(unit, at)} "
+            f"{place_of(dataset, metric, part)} {_met(unit, bound, at)} "
             f"(asked {plain_effect(unit, bound)})"
             for dataset, metric, part, unit, bound, at in rows[:_SHOWN]
         ]
@@ -60,6 +62,17 @@ def next_action(found: Fact, *, store: str = "") -> str:
             "it, never to make these pass."
         )
     return " ".join(parts)
+
+
+def _is_limit(bound: float, at: float) -> bool:
+    """Whether `at` could stand in place of `bound`: it asks for less, and a gain stays a gain."""
+    return at > bound and not bound < 0 <= at
+
+
+def _met(unit: Unit, bound: float, at: float) -> str:
+    """The limit that would be met; in words where it reads as the one that was asked."""
+    said = plain_effect(unit, at)
+    return f"just over {said}" if said == plain_effect(unit, bound) else said
 
 
 def _likely(v: Values) -> str:
@@ -144,8 +157,8 @@ _STEPS: Mapping[FactCode, Phrase] = {
         "{experiment}{store}` keeps comparing them."
     ),
     FactCode.KEEP: (
-        "Keep {legacy}. A {candidate} that mends {_rules} is another arm: add it to the experiment "
-        "and run `abharness compare {experiment} --candidate-arm NAME{store}`."
+        "Keep {legacy}. A version of {candidate} that mends {_rules} is another arm: add it to the "
+        "experiment and run `abharness compare {experiment} --candidate-arm NAME{store}`."
     ),
     FactCode.FILL: (
         "Mend what kept the missing cells from running, then run `abharness compare "

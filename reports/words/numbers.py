@@ -87,8 +87,8 @@ def in_sentence(share: float, *, signed: bool = False) -> str:
     """Write a share as per cent within a sentence: one digit, two below 1 %, plain characters."""
     shown = share * 100
     digits = 1 if abs(shown) >= 0.95 or abs(shown) < 0.005 else 2
-    text = f"{shown:+.{digits}f}" if signed else f"{shown:.{digits}f}"
-    return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
+    text = f"{shown:{'+' if signed else ''},.{digits}f}"
+    return f"{'0.0' if text == '-0.0' else text} %"
 
 
 def at_most(chance: float) -> str:

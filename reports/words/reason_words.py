@@ -27,7 +27,11 @@ _KINDS = {
 """What an arm may not have, so that a cost has no ratio."""
 
 REASONS: dict[ReasonCode, Phrase] = {
-    ReasonCode.ONE_ORIGIN: "{origins} origin allows no statement about uncertainty",
+    ReasonCode.ONE_ORIGIN: lambda v: (
+        "1 origin allows no statement about uncertainty"
+        if v["origins"] == 1
+        else "no origin was compared, so nothing can be said about uncertainty"
+    ),
     ReasonCode.NO_NUMBER: "{missing} of {losses} losses of {arm} have no number",
     ReasonCode.CONSTANT: "the losses are the same on every origin: no uncertainty",
     ReasonCode.NO_BOUNDS: (

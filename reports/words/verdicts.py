@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.experiments.waivers import WaiverState
-from harness.judging.conclusion import SelfTestPart
+from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.declared import PlanRecord
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome
@@ -85,8 +85,14 @@ def self_test_lines(verdict: Verdict) -> list[str]:
         for part in parts
         if part.state != "passed"
     ]
-    count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
-    return [count, *dict.fromkeys(bad)]
+    return [parts_passed(verdict.self_test), *dict.fromkeys(bad)]
+
+
+def parts_passed(tested: SelfTest) -> str:
+    """How many parts of the gate's self-test passed; that it was not run where none was."""
+    if all(part.state == "not run" for part in tested.parts):
+        return "not run"
+    return f"{tested.passed} of {len(tested.parts)} parts passed"
 
 
 def self_test_title(part: SelfTestPart) -> str:
@@ -192,9 +198,11 @@ def obstacle(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.PROMOTE:
         waived = sum(each.waived for each in verdict.findings)
         but = f", but for {numbers.plural(waived, 'waived rule')}" if waived else ""
-        return f"all {numbers.plural(len(binding), 'binding rule')} are met{but}"
+        rules = f"all {len(binding)} binding rules are"
+        return f"{'the one binding rule is' if len(binding) == 1 else rules} met{but}"
     if verdict.summary.code is FactCode.HELD_BACK and verdict.summary.because is not None:
-        return f"every rule is met, but {_without_stop(say(verdict.summary.because))}"
+        which = " that is not waived" if any(each.waived for each in verdict.findings) else ""
+        return f"every rule{which} is met, but {_without_stop(say(verdict.summary.because))}"
     if not mine:
         return _without_stop(summary(verdict))
     word = "worse than allowed" if verdict.outcome is Outcome.REJECT else "still undecided"

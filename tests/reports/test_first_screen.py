@@ -15,14 +15,23 @@ from harness.costs import Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.fact import FactCode, fact
-from harness.judging.findings import Outcome
+from harness.judging.findings import Outcome, outlooks_of
 from harness.judging.validity import Blindness, Contamination
 from harness.judging.verdict import Change
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
+from reports.forms.terminal import render_terminal
 from reports.page_input import Beside, PageInput
 from reports.sections.cost_tables import cost_line, not_measured
-from reports.sections.first_screen import changed, fallback, lost_windows, open_rules
+from reports.sections.curves import worst_slice
+from reports.sections.first_screen import (
+    changed,
+    fallback,
+    lost_windows,
+    nothing_lost,
+    open_rules,
+    weakest,
+)
 from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import at_length, strip
 from reports.words import verdicts
@@ -32,6 +41,11 @@ from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
 CELLS = "Completeness"
+ONE_SEED = {
+    "random-walk": ("reference", (1,), 1.0),
+    "autoformer": ("legacy", (1,), 1.35),
+    "chronos-512": ("candidate", (1,), 0.97),
+}
 
 
 def with_verdict(page: PageInput, **changes: Any) -> PageInput:
@@ -194,6 +208,58 @@ def test_the_worst_windows_are_the_worst_of_all_datasets(make_page: Make) -> Non
     assert gaps == pytest.approx([mine - theirs for mine, theirs in losses], abs=0.011)
 
 
+@pytest.mark.parametrize("arm", ["chronos-512", "autoformer"])
+def test_a_side_that_failed_everywhere_loses_no_window_and_no_slice(
+    make_page: Make, arm: str
+) -> None:
+    """Nothing can be compared, and the page says so, with no effect of made-up losses."""
+    drawn = html.unescape(render_html(make_page(fail={arm: 20})))
+
+    assert "No slice can be compared: the sides share no scores." in drawn
+    assert "No window can be compared: none has a forecast by both sides." in drawn
+    assert "No window was lost" not in drawn
+    assert "n/a: windows failed" in drawn
+
+
+def test_the_weakest_slice_says_that_failures_count_in_it(make_page: Make) -> None:
+    """A loss of ours for a window without a forecast never reads as measured."""
+    pages = [make_page(fail={"chronos-512": count}) for count in (0, 3)]
+
+    said = [weakest(worst_slice(page, page.verdict.legacy), page) for page in pages]
+
+    assert ["failures counted" in each for each in said] == [False, True]
+
+
+def test_nothing_lost_speaks_of_windows_with_both_forecasts(make_page: Make) -> None:
+    """A failed window counts as lost, so it is not said that none was."""
+    said = [nothing_lost(make_page(fail={"chronos-512": count})) for count in (0, 3)]
+
+    assert said == [
+        "No window was lost against autoformer.",
+        "No window that both sides forecast was lost against autoformer.",
+    ]
+
+
+@pytest.mark.parametrize(("arms", "said"), [(ONE_SEED, "seed 1,"), (None, "seeds 1 and 2,")])
+def test_one_seed_is_no_seeds(make_page: Make, arms: Any, said: str) -> None:
+    """The run is named with the seeds of the pair."""
+    page = make_page() if arms is None else make_page(arms=arms)
+
+    assert said in render_html(page)
+
+
+def test_one_guardrail_has_no_chance_together(make_page: Make) -> None:
+    """The row of all guardrails stands only where there are several."""
+    rules = [
+        dataclasses.replace(each, role="guardrail", chance=0.4)
+        for each in outlooks_of(make_page().verdict.findings)
+    ]
+    pages = [with_verdict(make_page(), power=tuple(rules[:count])) for count in (1, 2)]
+
+    assert ["guardrails together" in render_html(page) for page in pages] == [False, True]
+    assert "all 2 guardrails together" in render_html(pages[1])
+
+
 def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
     """Each has its place even where nothing was recorded."""
     page = with_verdict(make_page(), self_test=None)
@@ -273,6 +339,18 @@ def test_a_failed_self_test_is_broken(make_page: Make) -> None:
     item = next(item for item in strip(page) if item.label == "Gate self-test")
 
     assert (item.mark, item.text) == ("broken", "1 of 2 parts passed; failed: b")
+
+
+def test_a_self_test_that_was_not_run_passed_no_part(make_page: Make) -> None:
+    """It is said to be not run, which is no failure."""
+    found = fact(FactCode.EVIDENCE_UNSOUND).resting_on(fact(FactCode.NOTHING_COMPARED))
+    parts = [SelfTestPart(code=code, state="not run", found=found) for code in ("a", "b")]
+    page = with_verdict(make_page(), self_test=SelfTest(parts=tuple(parts)))
+
+    item = next(item for item in strip(page) if item.label == "Gate self-test")
+
+    assert (item.mark, item.text) == ("note", "not run")
+    assert "Self-test of the gate: not run." in render_terminal(page)
 
 
 def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:

@@ -36,6 +36,14 @@ def test_percentages_are_signed_where_asked() -> None:
     assert numbers.percent(-0.00001, signed=True) == "+0.0\u202f%"
 
 
+def test_a_share_in_a_sentence_has_two_digits_below_one_per_cent() -> None:
+    """Thousands stand apart as in tables; a zero has no minus, and its plus where signed."""
+    assert numbers.in_sentence(44.531, signed=True) == "+4,453.1 %"
+    assert numbers.in_sentence(-0.0024, signed=True) == "-0.24 %"
+    assert numbers.in_sentence(-0.00001, signed=True) == "0.0 %"
+    assert numbers.in_sentence(0.00001, signed=True) == "+0.0 %"
+
+
 def test_effects_carry_their_unit_once() -> None:
     """A range of effects names its unit at its end."""
     assert numbers.effects("share", -0.04, 0.02) == "−4.0 to +2.0\u202f%"

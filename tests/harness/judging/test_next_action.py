@@ -13,7 +13,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
 from harness.judging.conclusion import LIKELY
-from harness.judging.declared import Cell, Given, LargerPlan
+from harness.judging.declared import Cell, Given, LargerPlan, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact
 from harness.judging.verdict import Verdict, judge
 from harness.scoring.scores import UnitScores
@@ -161,6 +161,47 @@ def test_a_rule_that_the_larger_plan_does_not_ask_is_not_decided_by_it() -> None
     codes = [judged(grid_of(), Given(larger=each)).next_action.code for each in (larger, other)]
 
     assert codes == [FactCode.KEEP_UNDECIDED] * 2
+
+
+@pytest.mark.parametrize(
+    ("bound", "at", "said"),
+    [
+        (0.02, 0.035, "GOLD CRPS +3.5 % (asked +2.0 %)"),
+        (0.02, 0.0204, "GOLD CRPS just over +2.0 % (asked +2.0 %)"),
+        (-0.05, -0.03, "GOLD CRPS -3.0 % (asked -5.0 %)"),
+        (0.02, -0.01, ""),  # kept already: it is open for want of origins
+        (-0.05, 0.001, ""),  # no gain
+    ],
+)
+def test_a_limit_is_named_only_where_taking_it_would_help(
+    bound: float, at: float, said: str
+) -> None:
+    """It asks for less than the rule does, and a gain that is asked for stays a gain."""
+    step = fact(FactCode.KEEP_UNDECIDED, legacy="old", silent=False, nearest=None, held=None,
+                experiment="mine.toml", ended=(), now=60,
+                settled=(("GOLD", "crps", "", "share", bound, at),))  # fmt: skip
+
+    told = next_action(step)
+
+    assert said in told
+    assert ("Limits that" in told) is bool(said)
+
+
+def test_a_reference_that_failed_everywhere_leaves_the_larger_plan_as_it_is() -> None:
+    """Origins are counted by the rules that have some, and no refit is 0."""
+    _, *sides = grid_of()
+    nothing = walk_of(60, 4, seed=0, dataset="GOLD")
+    failing = law_of(nothing, "walk", failed=range(60))
+    planned = OriginPlan(dataset="GOLD", origins=60, first="2020-01-01", last="2020-12-31",
+                         stride=4, horizon=4, gap=0, fits=1, refit=None)  # fmt: skip
+    record = PlanRecord(experiment="mine", seeds=(1, 2), datasets=(planned,))
+
+    step = judged(
+        (failing, *sides), dataclasses.replace(COUNTED, plan=record), limits=Limits(min_skill=0.0)
+    ).next_action
+
+    assert step.code is FactCode.RAISE_ORIGINS
+    assert (step.values["now"], step.values["refit"]) == (60, 60)
 
 
 def test_limits_that_would_be_met_stand_last_and_are_called_another_policy() -> None:

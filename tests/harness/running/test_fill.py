@@ -447,7 +447,7 @@ def test_progress_is_plain_lines_in_a_log(tiny, call, in_process):
 
     lines = err.splitlines()
     assert code == 0
-    assert lines[0] == "running 5 of 5 units on 1 workers"
+    assert lines[0] == "running 5 of 5 units on 1 worker"
     assert re.fullmatch(r"\[1/5\] old/GOLD/1: ok, [0-9.]+ s, (about|at least) .* left", lines[1])
     assert re.fullmatch(r"5/5 units in .*", lines[-1])
     assert "\r" not in err

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from harness.evidence.comparison import Planning
 from harness.judging.fact import FactCode, fact
-from harness.judging.findings import Outcome
+from harness.judging.findings import Finding, Outcome
 from reports.forms import render_history
 from reports.forms.html import render_html
 from reports.page_input import PageInput
@@ -37,6 +38,12 @@ WORDS = {
     "ALPHA": "DOW_JONES",
     "BETA": "GOLD",
     "Synthetic market, two datasets": "The legacy Autoformers against HFBayesianAutoformer",
+}
+
+
+LONG = {
+    "chronos-512": "candidate_forecaster_of_the_commodities_team_with_everything",
+    "autoformer": "production_forecaster_autoformer_retrained_on_every_friday_1",
 }
 
 
@@ -163,23 +170,25 @@ def look(
     return look
 
 
-def renamed(value: Any) -> Any:
+def renamed(value: Any, words: Mapping[str, str] = WORDS) -> Any:
     """The same records with names as long as those of the built-in experiments."""
     if isinstance(value, str) and not isinstance(value, Enum):
-        for old, new in WORDS.items():
+        for old, new in words.items():
             value = value.replace(old, new)
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.replace(
             value,
             **{
-                f.name: renamed(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+                f.name: renamed(getattr(value, f.name), words)
+                for f in dataclasses.fields(value)
+                if f.init
             },
         )
     if isinstance(value, Mapping):
-        return {renamed(key): renamed(each) for key, each in value.items()}
+        return {renamed(key, words): renamed(each, words) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(renamed(each) for each in value)
+        return type(value)(renamed(each, words) for each in value)
     return value
 
 
@@ -239,9 +248,28 @@ def failed(page: PageInput) -> PageInput:
     return dataclasses.replace(page, verdict=dataclasses.replace(page.verdict, findings=findings))
 
 
+def long_names(page: PageInput) -> PageInput:
+    """The same page of arms with long names in one word, failures counted and no prediction."""
+
+    def worded(each: Finding) -> Finding:
+        found = each.comparison
+        if found is None:
+            return each
+        counted = dataclasses.replace(found.failed, candidate=3, candidate_as="worst")
+        few = dataclasses.replace(found.sample, independent_n=3)
+        planning = Planning()
+        found = dataclasses.replace(found, failed=counted, sample=few, planning=planning)
+        return dataclasses.replace(each, comparison=found, bound=0.9, value=0.843)
+
+    findings = tuple(map(worded, page.verdict.findings))
+    verdict = dataclasses.replace(page.verdict, findings=findings)
+    found: PageInput = renamed(dataclasses.replace(page, verdict=verdict), LONG)
+    return found
+
+
 @pytest.fixture(scope="session")
 def pages(make_page: Make, spoiling: Any, made_once: Callable[..., Path]) -> Mapping[str, str]:
-    """Pages drawn: `quick` and `nightly` with all records, bare, failed, and with many cautions."""
+    """Pages drawn: `quick` and `nightly` with all records, and four that have something else."""
 
     def make(folder: Path) -> None:
         for name, page in {
@@ -249,6 +277,7 @@ def pages(make_page: Make, spoiling: Any, made_once: Callable[..., Path]) -> Map
             "nightly": renamed(spoiling.full_page(make_page, arms=WEAK)),
             "bare": make_page(datasets=["ALPHA"]),
             "failed": renamed(failed(make_page(datasets=["ALPHA"], outcome=Outcome.INVALID))),
+            "long_names": long_names(make_page(arms=WEAK)),
             "cautioned": renamed(cautioned(spoiling.full_page(make_page, arms=WEAK))),
         }.items():
             (folder / f"{name}.html").write_text(render_html(page), encoding="utf-8")

@@ -153,7 +153,7 @@ def test_a_phone_needs_no_sideways_scroll(look: Look, size: str, opening: str) -
 
 
 @pytest.mark.parametrize("width", [*WIDTHS, "paper"])
-@pytest.mark.parametrize("size", [*SIZES, "failed"])
+@pytest.mark.parametrize("size", [*SIZES, "failed", "long_names"])
 def test_no_table_is_wider_than_its_box(look: Look, size: str, width: int | str) -> None:
     """Every column is seen without scrolling sideways, with all details open, on paper too.
 
