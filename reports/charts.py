@@ -24,15 +24,19 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def number_axis(axis: Axis, limits: tuple[float, float]) -> None:
-    """Write few round numbers with as many decimals as the range needs."""
+    """Write few round numbers with as many decimals as the range needs, and as they need apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
     wide = abs(limits[1] - limits[0])
     digits = 0 if wide >= 8 else 1 if wide >= 0.8 else 2 if wide >= 0.08 else 4
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value + 0.0:,.{digits}f}".replace("-", "\u2212"))
-    )
+
+    def written(value: float, _: int | None) -> str:
+        places = axis.get_majorticklocs()
+        halves = any(abs(at - round(at, digits)) > wide * 1e-6 for at in map(float, places))
+        return f"{value + 0.0:,.{digits + halves}f}".replace("-", "\u2212")
+
+    axis.set_major_formatter(FuncFormatter(written))
 
 
 def value_axis(axes: Axes, unit: str) -> None:

@@ -53,7 +53,9 @@ def rehearsal_sections(
     """
     real = found[0]
     (first, _), (last, verdict) = real.looks[0], real.looks[-1]
-    took = f"{numbers.plural(len(real.looks), 'look')}, the first on {first.until}"
+    took = "1 look"
+    if len(real.looks) > 1:
+        took = f"{len(real.looks)} looks, the first on {first.until}"
     said = f"The nights would have said {real.outcome} on {last.until}, after {took}."
     if real.outcome is Outcome.HOLD:
         said = f"The nights would still have said HOLD on {last.until}, after {took}."
@@ -115,12 +117,12 @@ def _following(found: Sequence[Rehearsal], experiment: str) -> str:
         return next_step(found[0].looks[-1][1].next_action)
     seen = {each.truth: _as_it_should(each) for each in found}
     if "no: promoted" in seen.values():
-        return "a planted truth was promoted, which is wrong: do not rely on such nights yet."
+        return "A planted truth was promoted, which is wrong: do not rely on such nights yet."
     nightly = f"`abharness nightly {experiment}` is the job of every night"
     if seen["arms exchanged"] == "yes":
-        return f"both planted truths ended as they should; {nightly}."
+        return f"Both planted truths ended as they should; {nightly}."
     return (
-        "with this many origins even the exchanged arms, which should end in REJECT, stay open; "
+        "With this many origins even the exchanged arms, which should end in REJECT, stay open; "
         f"`abharness power {experiment}` says what would decide, and {nightly}."
     )
 

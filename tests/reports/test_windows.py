@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from reports.charts import _apart
+from reports.charts import _apart, number_axis
 from reports.page_input import PageInput, fan, largest_losses, picks, relative_loss, span
 from reports.sections.metric_tables import chance_range
 
@@ -85,3 +86,23 @@ def test_labels_are_moved_apart_and_stay_in_order() -> None:
     assert np.diff(placed).min() >= 13 - 1e-9
     assert placed[3] == 60.0
     assert np.mean(placed[:3]) == pytest.approx(11.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(-9.0, 3.0, ["−7.5", "−5.0", "−2.5", "0.0", "2.5"]), (-30.0, 70.0, None)],
+)
+def test_ticks_are_written_with_the_decimals_they_need(
+    low: float, high: float, labels: list[str] | None
+) -> None:
+    """A step of 2.5 is not rounded to 2; whole steps have no decimals."""
+    axes = Figure().subplots()
+    axes.set_ylim(low, high)
+
+    number_axis(axes.yaxis, (low, high))
+
+    places = [float(at) for at in axes.yaxis.get_majorticklocs() if low <= at <= high]
+    said = [axes.yaxis.get_major_formatter()(at, None) for at in places]
+    assert [float(text.replace("−", "-")) for text in said] == places
+    assert said == labels or labels is None
+    assert labels is not None or not any("." in text for text in said)

@@ -235,6 +235,9 @@ def test_a_rehearsal_exchanges_arms_with_other_seeds(tiny, gold):
 
     assert [each.outcome for each in found[1:]] == ["HOLD", "HOLD"]
     assert max(map(len, plain.splitlines())) <= 80
+    once = dataclasses.replace(found[0], looks=found[0].looks[-1:])
+    alone = text_of(rehearsal_sections([once, *found[1:]], **told, paths=False), width=200)
+    assert "after 1 look." in alone
     assert all(f"{each.truth}  " in plain for each in found)
     page = html_of(sections, head="x", title="y")
     assert [f'id="{name}"' in page for name in ("as-it-was", "at-the-margin")] == [True, True]
