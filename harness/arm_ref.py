@@ -133,10 +133,10 @@ class ArmRef:
         beside = self._beside(found)
         with self.asking():
             arm = found(**{**self.options, **beside})
-            lacking = [] if getattr(arm, "forecast", None) else ["forecast(contexts)"]  # the user's
-            lacking += (
-                [] if hasattr(arm, "context_length") else ["context_length"]
-            )  # own properties
+            # the user's own code may answer for both
+            lacking = [] if getattr(arm, "forecast", None) else ["`forecast(contexts)`"]
+            if not hasattr(arm, "context_length"):
+                lacking.append("`context_length` (how many sessions it reads; None: all)")
             length: Any = None if lacking else arm.context_length
         if lacking:
             raise ArmError(
