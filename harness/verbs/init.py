@@ -353,7 +353,7 @@ def _plan_of_logs(logs: Sequence[Recorded], dataset: Dataset, horizon: int) -> s
     held = [log.origins_on(series) for log in logs]
     steps = horizon or min(least for _, least in held)
     shared = sorted(set.intersection(*({int(each) for each in origins} for origins, _ in held)))
-    judged = [each for each in shared if each + steps <= len(series)]
+    judged = [each for each in shared if each >= 2 and each + steps <= len(series)]
     if len(judged) < 2:
         raise ConfigError(
             f"the logs share {len(judged)} origins on {dataset.id} whose {steps} sessions have "
@@ -370,6 +370,8 @@ def _plan_of_logs(logs: Sequence[Recorded], dataset: Dataset, horizon: int) -> s
         )
     stride = stretch[1] - stretch[0]
     grows = stretch[-1] + stride + steps > len(series)
+    known = stretch[0]  # sessions before the first origin: half of them and more are to learn from
+    validation = max(0, min(250, max(steps + 25, known // 6), known // 2 - 1))
     if len(stretch) < len(judged):
         say(
             f"note: the plan takes {len(stretch)} of the {len(judged)} origins that the logs hold "
@@ -378,10 +380,10 @@ def _plan_of_logs(logs: Sequence[Recorded], dataset: Dataset, horizon: int) -> s
         )
     return (
         f"horizon = {steps}        # sessions judged at each origin\n"
-        f"stride = {stride}         # sessions between the forecasts of the log\n"
+        f"stride = {stride}         # sessions between origins, as the logs have them\n"
         f'first = "{series.dates[stretch[0]]}"    # the first session that the first did not see\n'
         + ("" if grows else f"origins = {len(stretch)}       # as far as the log reaches\n")
-        + f"validation = {min(250, stretch[0] - 2)}    # last sessions before a fit\n"
+        + f"validation = {validation}    # last sessions before a fit: early stopping, residuals\n"
     )
 
 

@@ -249,7 +249,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.SHOWN_BEFORE: "shown to hold at the look of {since}",
     FactCode.NOT_COMPARED: lambda v: f"{_where(v)} was not compared: {phrase(v['problem'], v)}.",
-    FactCode.ALL_WINDOWS_FAILED: ("{_where}: {arm} failed every window, so nothing was compared."),
+    FactCode.ALL_WINDOWS_FAILED: "{_where}: {arm} failed every window, so nothing was compared.",
     FactCode.NO_LOSS_TO_SHARE: (
         "{_where}: {arm}'s loss is as good as 0 (at most {most:g} of the last value), so a margin "
         "that is a share of it means nothing."

@@ -116,18 +116,23 @@ def test_init_writes_nothing_when_something_is_wrong(begun, call, words, said):
 
 
 @pytest.mark.parametrize(
-    ("every", "steps", "lost", "plan"),
+    ("every", "steps", "lost", "plan", "validation"),
     [
-        (1, 1, [], "horizon = 1, stride = 1, first = 2019-01-09, origins = None"),
-        (1, 5, [], "horizon = 5, stride = 5, first = 2019-01-14, origins = None"),
-        (5, 5, [], "horizon = 5, stride = 5, first = 2019-01-09, origins = None"),
-        (5, 10, [], "horizon = 10, stride = 10, first = 2019-01-16, origins = None"),
-        (5, 5, [200], "horizon = 5, stride = 5, first = 2019-10-23, origins = None"),
-        (5, 5, [400], "horizon = 5, stride = 5, first = 2019-01-09, origins = 80"),
+        (1, 1, [], "horizon = 1, stride = 1, first = 2019-01-09, origins = None", 0),
+        (1, 5, [], "horizon = 5, stride = 5, first = 2019-01-14, origins = None", 1),
+        (5, 5, [], "horizon = 5, stride = 5, first = 2019-01-09, origins = None", 0),
+        (5, 10, [], "horizon = 10, stride = 10, first = 2019-01-16, origins = None", 2),
+        (5, 5, [200], "horizon = 5, stride = 5, first = 2019-10-23, origins = None", 34),
+        (5, 5, [400], "horizon = 5, stride = 5, first = 2019-01-09, origins = 80", 0),
     ],
 )
-def test_the_plan_of_a_log_is_that_of_its_forecasts(begun, call, every, steps, lost, plan):
-    """Origins, stride and horizon are what the log holds; of a gap the longer side is taken."""
+def test_the_plan_of_a_log_is_that_of_its_forecasts(
+    begun, call, every, steps, lost, plan, validation
+):
+    """Origins, stride and horizon are what the log holds; of a gap the longer side is taken.
+
+    At least half of what lies before the first origin is left to learn from.
+    """
     prices = pd.read_csv("our prices.csv")
     rows = [
         {
@@ -151,6 +156,7 @@ def test_the_plan_of_a_log_is_that_of_its_forecasts(begun, call, every, steps, l
     found = f"horizon = {made.horizon}, stride = {made.stride}, first = {made.first}"
     assert (code, err) == (0, "")
     assert f"{found}, origins = {made.origins}" == plan
+    assert made.validation == validation
     assert (bool(lost) or made.stride != every) == ("note: the plan takes" in out)
 
 
