@@ -515,7 +515,13 @@ def harness_digest(*roots: str) -> str:
 
     What this process runs does not change with its files.
     """
-    return CodeReader().harness_digest(roots)
+    return _as_started().harness_digest(roots)
+
+
+@cache
+def _as_started() -> CodeReader:
+    """Reads the code that this process runs."""
+    return CodeReader()
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from harness.verbs.result import Result
 if TYPE_CHECKING:
     from harness.experiments.policy import Policy
     from harness.gate.judge import Judgement
+    from harness.judging.fact import Fact
     from harness.running.grid import Grid
     from harness.running.store_folder import Store
     from reports.page_input import PageInput
@@ -157,32 +158,42 @@ def write_files(
     The deciding one has its page's tables. What was drawn of the verdict before on a pair goes,
     unless it has a page.
     """
-    from harness.judging.verdict import to_json
+    from harness.judging.verdict import plain, to_json
+    from harness.running.sources import digest
     from harness.running.store_folder import write_text
+    from harness.verbs.report import PAGE, keep_drawn
+    from reports.collect import drawn_from
     from reports.forms.junit import render_junit
     from reports.forms.markdown import render_markdown
     from reports.page_input import HEAD, PageInput
 
     said, marks = _hold_as(judgement, hold_as), content.fingerprints
-    others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
-    for page, folder in ((content, judgement.folder), *others):
-        new = judgement.news if page is content else ()
-        head = marks.get(HEAD, "")
-        files = {
-            "verdict.json": to_json(page.verdict),
-            "junit.xml": render_junit(
-                page.verdict, hold_as=said, head=head, news=new, logs=content.beside.logs
+
+    def drawn(page: PageInput, new: tuple[Fact, ...]) -> dict[str, Callable[[], str]]:
+        head, logs = marks.get(HEAD, ""), page.beside.logs
+        return {
+            "verdict.json": lambda: to_json(page.verdict),
+            "junit.xml": lambda: render_junit(
+                page.verdict, hold_as=said, head=head, news=new, logs=logs
             ),
-            "summary.md": render_markdown(page, news=new),
+            "summary.md": lambda: render_markdown(page, news=new),
         }
-        places = [] if store.journal.read_only else [folder]
-        places += [Path(records)] if records is not None and page is content else []
-        for place in places:
-            for name, text in files.items():
-                write_text(place / name, text)
-    for former in () if store.journal.read_only else judgement.former:
-        if former.is_dir() and not (former / "report.html").is_file():
-            shutil.rmtree(former, ignore_errors=True)
+
+    others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
+    decides = drawn(content, judgement.news)
+    if not store.journal.read_only:
+        made_of = [drawn_from(content), said]
+        told = digest([*made_of, plain(judgement.news)])
+        keep_drawn(store, judgement.folder, decides, made_of=told)
+        for page, folder in others:
+            told = digest([*made_of, plain(page.verdict)])
+            keep_drawn(store, folder, drawn(page, ()), made_of=told)
+        for former in judgement.former:
+            if former.is_dir() and not (former / PAGE).is_file():
+                shutil.rmtree(former, ignore_errors=True)
+    if records is not None:
+        for name, draw in decides.items():
+            write_text(Path(records) / name, draw())
 
 
 def last_line_of(store: Store, judgement: Judgement, said: str) -> str:

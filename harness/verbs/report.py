@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]
+
+PAGE = "report.html"
+"""Name of the page in a verdict's folder."""
 
 
 @verb(
@@ -125,9 +129,9 @@ def night_page(
     folder = store.verdict_folder(grid.experiment.name)
     beside = folder / "nights.html"
     file = output or (beside if form == "html" else None)
-    page = f"{standing(store, grid.experiment.name)}/report.html"
+    page = f"{standing(store, grid.experiment.name)}/{PAGE}"
     if file is None or file.resolve().parent != folder.resolve():
-        page = "report.html"
+        page = PAGE
     there = file is not None and (file.parent / page).is_file()
     found = collect_history(grid, store, page=page if there else "")
     return _given(render_history(found, form), file)
@@ -159,19 +163,40 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
 
 
 def written_page(grid: Grid, store: Store, judgement: Judgement, content: PageInput) -> Path:
-    """Write the page beside the verdict's files, unless it is there as these records draw it."""
-    from harness.running.sources import file_digest
-    from harness.running.store_folder import write_text
+    """Draw the page beside the verdict's files."""
     from reports.collect import drawn_from
 
-    page = judgement.folder / "report.html"
-    made_of = drawn_from(content)
-    known = store.journal.latest("page", judgement.folder.name) or {}
-    if known.get("made_of") != made_of or not page.is_file() or file_digest(page) != known["file"]:
-        write_text(page, rendered(grid, store, judgement, content, "html"))
-        said = {"made_of": made_of, "file": file_digest(page)}
-        store.journal.append_new("page", judgement.folder.name, said)
-    return page
+    def page() -> str:
+        return rendered(grid, store, judgement, content, "html")
+
+    keep_drawn(store, judgement.folder, {PAGE: page}, made_of=drawn_from(content))
+    return judgement.folder / PAGE
+
+
+def keep_drawn(
+    store: Store, folder: Path, files: Mapping[str, Callable[[], str]], *, made_of: str
+) -> None:
+    """Write files of a verdict's folder, but those that are there as `made_of` draws them.
+
+    Parameters
+    ----------
+    files
+        File name to what draws it.
+    made_of
+        Digest of all that they are drawn from.
+    """
+    from harness.running.sources import file_digest
+    from harness.running.store_folder import write_text
+
+    known = store.journal.latest("drawn", folder.name) or {}
+    now = dict(known)
+    for name, draw in files.items():
+        file, said = folder / name, known.get(name, {})
+        if said.get("made_of") == made_of and file.is_file() and file_digest(file) == said["file"]:
+            continue
+        write_text(file, draw())
+        now[name] = {"made_of": made_of, "file": file_digest(file)}
+    store.journal.append_new("drawn", folder.name, now)
 
 
 def rendered(

@@ -122,14 +122,18 @@ def edited_module(monkeypatch: pytest.MonkeyPatch):
         read = Path.read_bytes
         files = {importlib.util.find_spec(name).origin for name in names}  # type: ignore[union-attr]
 
+        def read_anew() -> None:
+            sources.harness_digest.cache_clear()
+            sources._as_started.cache_clear()
+
         def edited_bytes(path: Path) -> bytes:
             return read(path) + (f"\n{added}\n".encode() if str(path) in files else b"")
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_bytes", edited_bytes)
-            sources.harness_digest.cache_clear()
+            read_anew()
             yield
-        sources.harness_digest.cache_clear()
+        read_anew()
 
     return edited
 

@@ -213,12 +213,17 @@ def test_gate_forecasts_nothing(tiny, call, in_process):
     assert len(list(Path("runs/parts").iterdir())) == 2
 
 
+def when_drawn() -> dict[Path, int]:
+    """Every file drawn of a verdict, with when it was written."""
+    files = [file for file in Path("runs/verdicts").rglob("*") if file.is_file()]
+    return {file: file.stat().st_mtime_ns for file in files}
+
+
 @pytest.mark.slow
 def test_second_compare_computes_nothing(ran, tiny, call, monkeypatch):
     """Asked again, `compare` runs, scores and draws nothing, and says the same."""
     first = call("compare", "tiny.toml")
-    page = next(Path("runs").rglob("report.html"))
-    before = page.stat().st_mtime_ns
+    before = when_drawn()
     monkeypatch.setattr("harness.running.fill.LocalProcesses", None)
     monkeypatch.setattr("harness.gate.stored_scores.score", None)
     monkeypatch.setattr("harness.gate.judge.verdict_from", None)
@@ -227,7 +232,8 @@ def test_second_compare_computes_nothing(ran, tiny, call, monkeypatch):
 
     assert (code, out) == first[:2]
     assert err == ""
-    assert page.stat().st_mtime_ns == before
+    assert len(before) >= 4
+    assert when_drawn() == before
 
 
 def test_an_edited_verdict_is_not_taken_over(finished, call):
@@ -244,15 +250,28 @@ def test_an_edited_verdict_is_not_taken_over(finished, call):
 
 
 @pytest.mark.slow
-def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
-    """After a change of the report's code the page is drawn again."""
-    page = next(Path("runs").rglob("report.html"))
-    before = page.stat().st_mtime_ns
+def test_page_and_files_are_drawn_again_by_other_code(finished, call, monkeypatch):
+    """After a change of the report's code all that is drawn of a verdict is drawn again."""
+    before = when_drawn()
     monkeypatch.setattr("reports.collect.package_digest", lambda _: "other")
 
     call("compare", "tiny.toml")
 
-    assert page.stat().st_mtime_ns > before
+    after = when_drawn()
+    assert after.keys() == before.keys()
+    assert all(after[file] > before[file] for file in before)
+
+
+@pytest.mark.slow
+def test_files_follow_what_hold_ends_with(finished, call):
+    """JUnit is drawn again where HOLD ends with something else; the page stays."""
+    before = when_drawn()
+
+    call("compare", "tiny.toml", "--hold-as", "pass")
+
+    moved = {file.name for file, at in when_drawn().items() if at > before[file]}
+    assert "junit.xml" in moved
+    assert "report.html" not in moved
 
 
 @pytest.mark.slow
