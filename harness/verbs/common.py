@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from functools import wraps
 from importlib import import_module
 from inspect import Signature, getdoc, signature
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import (
     Any,
     Literal,
     TypeVar,
+    cast,
+    get_args,
     get_origin,
     get_type_hints,
 )
@@ -61,9 +64,36 @@ def verb(
 
     def declared(function: _Function) -> _Function:
         VERBS[function.__name__] = (command_of(function, show=show), f"Example:  {example}")
-        return function
+        return of_choices(function)
 
     return declared
+
+
+def of_choices(function: _Function) -> _Function:
+    """Refuse a value that a parameter's `Literal` does not list, as the command line does."""
+    listed: dict[str, list[object]] = {}
+    for name, hint in get_type_hints(function).items():
+        parts = (hint, *get_args(hint))
+        values = [each for part in parts if get_origin(part) is Literal for each in get_args(part)]
+        listed[name] = [*values, None] if values and type(None) in parts else values
+    parameters = signature(function)
+
+    @wraps(function)
+    def called(*args: Any, **values: Any) -> Any:
+        try:
+            given = parameters.bind(*args, **values).arguments
+        except TypeError:
+            return function(*args, **values)  # which names itself
+        faults = [
+            f"{name} = {value!r}: expected one of {', '.join(map(repr, listed[name]))}"
+            for name, value in given.items()
+            if listed[name] and value not in listed[name]
+        ]
+        if faults:
+            raise ConfigError("; ".join(faults))
+        return function(*args, **values)
+
+    return cast(_Function, called)
 
 
 def command_of(

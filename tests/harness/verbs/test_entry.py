@@ -116,6 +116,24 @@ def test_wrong_arguments_are_refused(tiny, in_process, wrong):
         harness.compare("tiny.toml", **wrong)
 
 
+@pytest.mark.parametrize(
+    ("function", "wrong"),
+    [
+        (harness.compare, {"hold_as": "maybe"}),
+        (harness.report, {"form": "pdf"}),
+        (harness.check, {"role": "new"}),
+    ],
+)
+def test_a_value_that_is_no_choice_is_refused_at_once(tmp_path, monkeypatch, function, wrong):
+    """From Python as from the command line, what is not listed ends the call before any work."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError, match=rf"^{next(iter(wrong))} = .*: expected one of '"):
+        function("quick", **wrong)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 LATE = """\
 import sys
 import harness.arm
