@@ -32,18 +32,13 @@ class _LessAverage(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: int, back: bool) -> Tensor:
         ctx.window, ctx.back = window, back
-        return _banded(x, window, back=back)
+        bands = _bands(x.shape[1], window, back, x.dtype, x.device)
+        rows = [torch.bmm(band.expand(len(x), -1, -1), x[:, within]) for within, band in bands]
+        return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return _LessAverage.apply(grad, ctx.window, not ctx.back), None, None  # type: ignore[no-untyped-call]
-
-
-def _banded(x: Tensor, window: int, *, back: bool) -> Tensor:
-    """The map of `less_average`, or its transpose, by products of some rows at once."""
-    bands = _bands(x.shape[1], window, back, x.dtype, x.device)
-    rows = [torch.bmm(band.expand(len(x), -1, -1), x[:, within]) for within, band in bands]
-    return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
 
 
 @fixed
@@ -116,14 +111,14 @@ class _Unsmoothed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernels: Tensor, groups: Groups) -> Tensor:
         ctx.save_for_backward(x, kernels)
         ctx.groups = groups
-        return _less_correlated(x, kernels, groups=groups)
+        return _Unsmoothed.plain(x, kernels, groups=groups)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, kernels = ctx.saved_tensors
         groups: Groups = ctx.groups
         if torch.is_grad_enabled():
-            twin = partial(_less_correlated, groups=groups)
+            twin = partial(_Unsmoothed.plain, groups=groups)
             return *again(twin, (x, kernels), ctx.needs_input_grad, grad), None
         x, grad = groups.together(x), groups.together(grad)
         wide = kernels.shape[1] - 1
@@ -133,29 +128,20 @@ class _Unsmoothed(torch.autograd.Function):
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        return groups.as_given(to_x), -_lag_sums(x, grad, groups.counts, wide + 1), None
+        windows = continued(x, wide // 2).unfold(1, x.shape[1], 1).transpose(2, 3)  # [B, R, L, C]
+        sums, counts = [], groups.counts
+        for ours, theirs in zip(windows.split(counts), grad.split(counts), strict=True):
+            total = ours[0] * theirs[0]
+            for window, each in zip(ours[1:], theirs[1:], strict=True):  # one by one: in cache
+                total.addcmul_(window, each)
+            sums.append(total.sum(1))
+        return groups.as_given(to_x), -torch.stack(sums), None
 
-
-def _lag_sums(x: Tensor, grad: Tensor, counts: list[int], width: int) -> Tensor:
-    """Sums of x [B, L, C], its ends continued, times `grad` [B, L, C] at `width` lags around 0.
-
-    Over time and the samples of each group: [G, width, C].
-    """
-    windows = continued(x, width // 2).unfold(1, x.shape[1], 1).transpose(2, 3)  # [B, width, L, C]
-    sums = []
-    for ours, theirs in zip(windows.split(counts), grad.split(counts), strict=True):
-        total = ours[0] * theirs[0]
-        for window, each in zip(ours[1:], theirs[1:], strict=True):  # sample by sample: in cache
-            total.addcmul_(window, each)
-        sums.append(total.sum(1))
-    return torch.stack(sums)
-
-
-def _less_correlated(x: Tensor, kernels: Tensor, *, groups: Groups) -> Tensor:
-    """What `unsmoothed` returns, by differentiable operations."""
-    x = groups.together(x)
-    smooth = _correlated(continued(x, kernels.shape[1] // 2), kernels, groups.counts)
-    return groups.as_given(x - smooth)
+    @staticmethod
+    def plain(x: Tensor, kernels: Tensor, *, groups: Groups) -> Tensor:
+        x = groups.together(x)
+        smooth = _correlated(continued(x, kernels.shape[1] // 2), kernels, groups.counts)
+        return groups.as_given(x - smooth)
 
 
 def _correlated(x: Tensor, kernels: Tensor, counts: list[int]) -> Tensor:
@@ -182,9 +168,16 @@ def unsmoothed_by_mixture(x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
     shares : [B, G]
         How much of each kernel a sample takes.
     """
-    if x.shape[1] > DENSE:
-        return x - _transformed(x, kernels, shares)
-    series, back, taps = _matrices(x.shape[1], kernels.shape[1] // 2, x.dtype, x.device)
+    length, reach = x.shape[1], kernels.shape[1] // 2
+    if length > DENSE:  # by fast transforms
+        from scipy.fft import next_fast_len  # imported where a series is that long
+
+        period = next_fast_len(length + 2 * reach, real=True)
+        bins = torch.fft.rfft(continued(x, reach), n=period, dim=1)
+        spectra = _shared(torch.fft.rfft(kernels, n=period, dim=1).conj(), shares)
+        smooth: Tensor = torch.fft.irfft(bins * spectra, n=period, dim=1)
+        return x - smooth[:, :length]
+    series, back, taps = _matrices(length, reach, x.dtype, x.device)
     spectra = _shared(torch.matmul(taps, kernels), shares)  # [B, 2F, C]
     bins = torch.bmm(series.expand(len(x), -1, -1), x)
     filtered: Tensor = _Filtered.apply(bins, spectra)  # type: ignore[no-untyped-call]
@@ -216,7 +209,7 @@ class _Filtered(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         bins, kernels = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return again(_filtered, (bins, kernels), ctx.needs_input_grad, grad)
+            return again(_Filtered.plain, (bins, kernels), ctx.needs_input_grad, grad)
         (k_real, k_imag), (real, imag) = kernels.chunk(2, 1), grad.chunk(2, 1)
         to_bins = torch.empty_like(bins)
         first, second = to_bins.chunk(2, 1)
@@ -224,11 +217,10 @@ class _Filtered(torch.autograd.Function):
         torch.mul(k_imag, real, out=second).addcmul_(k_real, imag)
         return to_bins, _crossed(bins, grad)
 
-
-def _filtered(bins: Tensor, kernels: Tensor) -> Tensor:
-    """The same by plain operations."""
-    (x_real, x_imag), (real, imag) = bins.chunk(2, 1), kernels.chunk(2, 1)
-    return torch.cat([x_real * real + x_imag * imag, x_imag * real - x_real * imag], dim=1)
+    @staticmethod
+    def plain(bins: Tensor, kernels: Tensor) -> Tensor:
+        (x_real, x_imag), (real, imag) = bins.chunk(2, 1), kernels.chunk(2, 1)
+        return torch.cat([x_real * real + x_imag * imag, x_imag * real - x_real * imag], dim=1)
 
 
 @fixed
@@ -262,15 +254,3 @@ def _shared(each: Tensor, shares: Tensor) -> Tensor:
     """Each sample's mixture of [G, F, C] by its shares [B, G]: [B, F, C]."""
     mixed: Tensor = (shares.to(each.dtype) @ each.flatten(1)).unflatten(1, each.shape[1:])
     return mixed
-
-
-def _transformed(x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
-    """Correlate as `unsmoothed_by_mixture` does, by fast transforms."""
-    from scipy.fft import next_fast_len  # imported where a series is that long
-
-    length, reach = x.shape[1], kernels.shape[1] // 2
-    period = next_fast_len(length + 2 * reach, real=True)
-    bins = torch.fft.rfft(continued(x, reach), n=period, dim=1)
-    spectra = _shared(torch.fft.rfft(kernels, n=period, dim=1).conj(), shares)
-    smooth: Tensor = torch.fft.irfft(bins * spectra, n=period, dim=1)
-    return smooth[:, :length]
