@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from harness.errors import StoreError, one_line
-from harness.running.grid import GridCell, PlannedFit
+from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import (
     Ending,
@@ -83,6 +83,32 @@ class Task:
     memory_limit_mib: int
     fits: tuple[tuple[GridCell, PlannedFit], ...] = ()
     follows: tuple[LastFit | None, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        key: str,
+        *,
+        fits: Sequence[tuple[GridCell, PlannedFit]],
+        kept: Sequence[Path | None],
+        follows: Sequence[LastFit | None] = (),
+    ) -> Task:
+        """A task for some fits of a grid, within the limits of its experiment."""
+        return cls(
+            key=key,
+            jobs=tuple(grid.job(cell, fit.windows) for cell, fit in fits),
+            kept=tuple(kept),
+            time_limit_s=grid.experiment.run.time_limit_s,
+            memory_limit_mib=grid.experiment.run.memory_limit_mib,
+            fits=tuple(fits),
+            follows=tuple(follows),
+        )
+
+    @property
+    def starts(self) -> tuple[LastFit | None, ...]:
+        """For each job, the fit that its own starts from; None where there is none."""
+        return self.follows or (None,) * len(self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,8 +323,7 @@ def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
         return copy
 
     jobs = []
-    follows = task.follows or (None,) * len(task.jobs)
-    for number, (job, kept, last) in enumerate(zip(task.jobs, task.kept, follows, strict=True)):
+    for number, (job, kept, last) in enumerate(zip(task.jobs, task.kept, task.starts, strict=True)):
         restored = copied(kept, f"kept-{number}") if kept else None
         start = copied(last.folder, f"last-{number}") if last else None
         jobs.append(dataclasses.replace(job, restored=restored, follows=start))

@@ -164,7 +164,7 @@ def together(parts: Sequence[Part]) -> Part:
     return whole if np.array_equal(order, np.arange(len(order))) else whole.at(order)
 
 
-def write_part(file: Path, part: Part) -> memoryview:
+def write_part(file: Path, part: Part) -> bytes | memoryview:
     """Write a part's file, and give its content."""
     return write_atomically(file, part_bytes(part))
 
@@ -283,12 +283,12 @@ class TornTableError(StoreError):
     """A table is missing or torn."""
 
 
-def write_table(path: Path, columns: Mapping[str, Any]) -> memoryview:
+def write_table(path: Path, columns: Mapping[str, Any]) -> bytes | memoryview:
     """Write columns as a Parquet file, and give its content."""
     return write_atomically(path, table_bytes(columns))
 
 
-def write_atomically(path: Path, content: memoryview) -> memoryview:
+def write_atomically(path: Path, content: bytes | memoryview) -> bytes | memoryview:
     """Write a file, there whole or not at all; gives its content."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
