@@ -364,6 +364,16 @@ class Contexts:
     def __len__(self) -> int:
         return len(self.target)
 
+    def part(self, rows: slice | Rows) -> Contexts:
+        """Some of the windows."""
+        return dataclasses.replace(
+            self,
+            dates=frozen(self.dates[rows]),
+            target=frozen(self.target[rows]),
+            past=frozen(self.past[rows]),
+            length=frozen(self.length[rows]),
+        )
+
     @property
     def last(self) -> Array:
         """The last value seen, [W]."""

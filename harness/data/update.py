@@ -35,8 +35,7 @@ from harness.data.manifest import (
     Columns,
     Manifest,
     RevisionsFile,
-    manifest_text,
-    write_whole,
+    write_dataset,
 )
 from harness.data.oddities import oddities
 from harness.data.revisions import Agreement, Revision, agreement, revisions_bytes
@@ -315,9 +314,7 @@ def _store(place: Path, dataset: Dataset, manifest: Manifest, files: Mapping[str
     if file.with_suffix(".toml").exists():
         raise DataError(f"{file}: the name belongs to dataset '{file.stem}'; rename that one")
     try:
-        for name, content in files.items():
-            write_whole(place.parent / name, content)
-        write_whole(place, manifest_text(manifest).encode(errors="replace"))
+        write_dataset(place, manifest, files)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{place}: cannot be written: {reason}") from None

@@ -110,20 +110,11 @@ class Part:
 
     def at(self, rows: Rows) -> Part:
         """Some of the origins."""
-        forecast, values = self.forecast, self.forecast.distribution
         return dataclasses.replace(
             self,
             cutoff=self.cutoff[rows],
             reason=tuple(self.reason[row] for row in rows.tolist()),
-            forecast=Forecast.of_form(
-                forecast.form,
-                point=forecast.point[rows],
-                levels=forecast.levels,
-                values=None if values is None else values[rows],
-                fallback=tuple(forecast.fallback[row] for row in rows.tolist())
-                if forecast.fallback
-                else (),
-            ),
+            forecast=self.forecast.part(rows),
         )
 
 
