@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,10 @@ class Sources:
         """What an import statement asks for that is not there."""
         for parts in self._names_of(node, file):
             if not (self.root / parts[0]).exists() and not self._module(parts[:1]):
-                if not _is_installed(parts[0]):
+                top, installed = parts[0], True
+                with suppress(ImportError, ValueError):  # else nobody can tell
+                    installed = top in sys.modules or importlib.util.find_spec(top) is not None
+                if not installed:
                     yield f"{label} needs package '{parts[0]}', which is not installed"
                 continue
             whole = parts if isinstance(node, ast.Import) else parts[:-1] or parts
@@ -249,13 +253,6 @@ def _plain(node: ast.expr | None) -> Any:
         return ... if node is None else ast.literal_eval(node)
     except (ValueError, TypeError):
         return ...
-
-
-def _is_installed(top: str) -> bool:
-    try:
-        return top in sys.modules or importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError):
-        return True
 
 
 @dataclass(slots=True, kw_only=True)

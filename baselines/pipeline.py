@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -223,17 +222,8 @@ def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> 
 
     A network whose answer depends on its batch mates would otherwise look at the windows after it.
     """
-    answers = []
-    for row in range(len(contexts)):
-        part = slice(row, row + 1)
-        alone = dataclasses.replace(
-            contexts,
-            dates=contexts.dates[part],
-            target=contexts.target[part],
-            past=contexts.past[part],
-            length=contexts.length[part],
-        )
-        answers.append(forecast(alone))
+    rows = range(len(contexts))
+    answers = [forecast(contexts.part(slice(row, row + 1))) for row in rows]
     first = answers[0]
     return Forecast(
         point=np.concatenate([each.point for each in answers]),

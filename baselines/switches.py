@@ -45,33 +45,30 @@ def unread(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
 @cache
 def read_by(name: str) -> frozenset[str]:
     """Switches that a network reads when it is built, forecasts, and describes its uncertainty."""
-    seen, wide = set[str](), frozenset(Repairs.names())
+    seen = set[str]()
+
+    class Watched(Repairs):
+        """Notes which of them the networks read; copies note it as well."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if str(sys._getframe(1).f_globals.get("__name__")).startswith(_READERS):
+                seen.add(name)
+            return super().__getattribute__(name)
+
     offered = inspect.signature(NETWORKS[name]).parameters
     extras: list[dict[str, Any]] = [{"n_samples": 2} if "n_samples" in offered else {}]
     if "uncertainty_method" in offered:  # arguments that lead to different parts
         extras.append({"n_samples": 2, "uncertainty_method": "dropout"})
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for shape, repaired, extra in itertools.product(_SHAPES, (False, True), extras):
-            switches = dict.fromkeys(Repairs.names(), repaired)
+            switches = Watched(**dict.fromkeys(Repairs.names(), repaired))
             config = NetworkConfig.from_mapping({**_SIZES, **shape})
             try:
-                made = NETWORKS[name](config, repairs=_watched(switches, seen), **extra)
+                made = NETWORKS[name](config, repairs=switches, **extra)
             except ValueError:  # a shape this network is not built in
                 continue
             _use(made, config)
-    return frozenset(seen) & wide
-
-
-def _watched(switches: Mapping[str, bool], seen: set[str]) -> Repairs:
-    """Repairs that note which of them the networks read; copies note it as well."""
-
-    class Watched(Repairs):
-        def __getattribute__(self, name: str) -> Any:
-            if str(sys._getframe(1).f_globals.get("__name__")).startswith(_READERS):
-                seen.add(name)
-            return super().__getattribute__(name)
-
-    return Watched(**switches)
+    return frozenset(seen).intersection(Repairs.names())
 
 
 def _use(made: Any, config: NetworkConfig) -> None:

@@ -124,7 +124,9 @@ def train(
         When the training or the validation span holds no window.
     """
     train_starts, validation_starts = _window_starts(material, sizes, schedule.stride)
-    optimizer = _adam(model, schedule.learning_rate)
+    weights = list(model.parameters())  # in one pass, where torch has that for all (none complex)
+    fused = all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
+    optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate, fused=fused)
     shuffle = torch.Generator().manual_seed(seed)
     best, curve, waited = _Best(), list[Epoch](), 0
     for number in range(1, schedule.epochs + 1):
@@ -144,13 +146,6 @@ def train(
         model.load_state_dict(best.weights)
     diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in curve)
     return Training(curve=tuple(curve), best_epoch=best.epoch, diverged=diverged)
-
-
-def _adam(model: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Adam in one pass over the weights, where torch has that for all of them (none complex)."""
-    weights = list(model.parameters())
-    fused = all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
-    return torch.optim.Adam(weights, lr=rate, fused=fused)
 
 
 def working_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
@@ -231,7 +226,9 @@ def _one_epoch(
             predicted = _predicted(model, batch, sizes)
         step_loss = loss(predicted, truth)
         step_loss.backward()
-        norms.append(_gradient_norm(model))
+        gradients: Any = [p.grad for p in model.parameters() if p.grad is not None]
+        each = torch._foreach_norm(gradients)  # one call for all tensors
+        norms.append(torch.linalg.vector_norm(torch.stack(each)))
         optimizer.step()
         losses.append(step_loss.detach())
         if not torch.isfinite(losses[-1]):
@@ -242,13 +239,6 @@ def _one_epoch(
 def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
     output: Tensor = model(*batch)
     return output[:, -sizes.pred_len :, : sizes.outputs].to(batch[0].dtype)
-
-
-def _gradient_norm(model: nn.Module) -> Tensor:
-    gradients: Any = [p.grad for p in model.parameters() if p.grad is not None]
-    norms = torch._foreach_norm(gradients)  # one call for all tensors
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return total
 
 
 def _window_starts(material: Material, sizes: Sizes, stride: int) -> tuple[Tensor, Tensor]:

@@ -149,8 +149,8 @@ class _Side:
         if len(contexts) == 1:
             return _Answers.none(contexts, exception_line(problem))
         middle = len(contexts) // 2
-        first = self.answer(_rows(contexts, slice(0, middle)))
-        return first.beside(self.answer(_rows(contexts, slice(middle, None))))
+        first = self.answer(contexts.part(slice(0, middle)))
+        return first.beside(self.answer(contexts.part(slice(middle, None))))
 
     def _answer(self, contexts: Contexts) -> _Answers:
         """Its answers at the levels asked for, and why a window has no admissible one."""
@@ -377,22 +377,11 @@ class WithFallback:
         primary, fallback = self._sides
         found = primary.answer(contexts)
         if len(found.missed):
-            found = found.with_fallback(fallback.answer(_rows(contexts, found.missed)))
+            found = found.with_fallback(fallback.answer(contexts.part(found.missed)))
         return dataclasses.replace(
             Forecast.of_quantiles(found.quantiles, contexts.levels, found.point),
             fallback=found.reason,
         )
-
-
-def _rows(contexts: Contexts, part: slice | Rows) -> Contexts:
-    """Some windows of a batch."""
-    return dataclasses.replace(
-        contexts,
-        dates=frozen(contexts.dates[part]),
-        target=frozen(contexts.target[part]),
-        past=frozen(contexts.past[part]),
-        length=frozen(contexts.length[part]),
-    )
 
 
 def _last(contexts: Contexts, length: int | None) -> Contexts:

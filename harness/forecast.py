@@ -261,15 +261,18 @@ class Forecast:
                 f"expected {LEAST_MEMBERS} or more, or quantiles with their levels"
             )
 
-    def steps(self, start: int) -> Forecast:
-        """Leave out the steps before `start`, counted from 0."""
+    def part(
+        self, rows: slice | npt.NDArray[Any] = slice(None), steps: slice = slice(None)
+    ) -> Forecast:
+        """The same forecast of some windows and steps."""
+        told = np.array(self.fallback, dtype=object)[rows].tolist() if self.fallback else ()
         return Forecast(
-            point=self.point[:, start:],
+            point=self.point[rows][:, steps],
             levels=self.levels,
-            quantiles=None if self.quantiles is None else self.quantiles[:, start:],
-            samples=None if self.samples is None else self.samples[:, :, start:],
-            deviation=None if self.deviation is None else self.deviation[:, start:],
-            fallback=self.fallback,
+            quantiles=None if self.quantiles is None else self.quantiles[rows][:, steps],
+            samples=None if self.samples is None else self.samples[rows][:, :, steps],
+            deviation=None if self.deviation is None else self.deviation[rows][:, steps],
+            fallback=tuple(told),
             exchangeable=self.exchangeable,
         )
 

@@ -104,9 +104,10 @@ class Windows:
         """Rows judged at each origin, [W, H]."""
         return self.origin[:, None] + self.gap + np.arange(self.horizon)
 
-    def part(self, rows: slice) -> Windows:
-        """Some consecutive windows."""
-        return dataclasses.replace(self, origin=self.origin[rows], fitted_at=self.fitted_at[rows])
+    def part(self, rows: slice | npt.NDArray[Any]) -> Windows:
+        """Some of the windows: a slice, their places or a flag for each."""
+        origin, fitted_at = self.origin[rows], self.fitted_at[rows]
+        return dataclasses.replace(self, origin=origin, fitted_at=fitted_at)
 
     def complete(self, sessions: int) -> Windows:
         """Those whose steps have all come, in a series of so many sessions."""
@@ -362,6 +363,16 @@ class Contexts:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def part(self, rows: slice | Rows) -> Contexts:
+        """Some of the windows."""
+        return dataclasses.replace(
+            self,
+            dates=frozen(self.dates[rows]),
+            target=frozen(self.target[rows]),
+            past=frozen(self.past[rows]),
+            length=frozen(self.length[rows]),
+        )
 
     @property
     def last(self) -> Array:

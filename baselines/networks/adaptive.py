@@ -63,7 +63,7 @@ class _PhaseSpectrum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         *bins, gain, amplitude, weight, out, pairs = ctx.saved_tensors
         if torch.is_grad_enabled():
-            twin = partial(_phases, floor=ctx.floor, scales=ctx.scales)
+            twin = partial(_PhaseSpectrum.plain, floor=ctx.floor, scales=ctx.scales)
             return *again(twin, (pairs, gain), ctx.needs_input_grad, grad), None, None
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
         (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
@@ -81,16 +81,15 @@ class _PhaseSpectrum(torch.autograd.Function):
         second.addcmul_(along, k_imag, value=-1).mul_(weight)
         return from_spectra(to_bins, ctx.length, ctx.scales), to_gain, None, None
 
-
-def _phases(pairs: Tensor, gain: Tensor, *, floor: float, scales: tuple[int, ...]) -> Tensor:
-    """The same by plain operations."""
-    queries, keys = (exact_spectra(each, scales) for each in pairs)
-    (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
-    energy = k_real.square() + k_imag.square()
-    amplitude = torch.where(energy > 0, torch.where(energy > 0, energy, 1.0).sqrt(), 0.0)
-    weight = gain / (amplitude + floor / gain)
-    real, imag = q_real * k_real + q_imag * k_imag, q_imag * k_real - q_real * k_imag
-    return torch.cat([real * weight, imag * weight], dim=1)
+    @staticmethod
+    def plain(pairs: Tensor, gain: Tensor, *, floor: float, scales: tuple[int, ...]) -> Tensor:
+        queries, keys = (exact_spectra(each, scales) for each in pairs)
+        (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
+        energy = k_real.square() + k_imag.square()
+        amplitude = torch.where(energy > 0, torch.where(energy > 0, energy, 1.0).sqrt(), 0.0)
+        weight = gain / (amplitude + floor / gain)
+        real, imag = q_real * k_real + q_imag * k_imag, q_imag * k_real - q_real * k_imag
+        return torch.cat([real * weight, imag * weight], dim=1)
 
 
 class _HeadScale(torch.autograd.Function):
@@ -113,7 +112,7 @@ class _HeadScale(torch.autograd.Function):
         pairs, averages, queries, keys, *inverse = ctx.saved_tensors
         heads, back = len(averages), []
         if torch.is_grad_enabled():
-            twin = partial(_scaled, heads=heads)
+            twin = partial(_HeadScale.plain, heads=heads)
             return *again(twin, (queries, keys), ctx.needs_input_grad, grads), None
         for grad, scaled, spread in zip(grads, pairs, inverse, strict=True):
             along = _averaged(grad * scaled, averages)
@@ -121,12 +120,11 @@ class _HeadScale(torch.autograd.Function):
             back.append(rest.mul_(spread).flatten(-2))
         return back[0], back[1], None
 
-
-def _scaled(queries: Tensor, keys: Tensor, *, heads: int) -> Tensor:
-    """The same by plain operations."""
-    parted = _by_head(torch.stack([queries, keys]), heads)
-    spread = torch.rsqrt(parted.square().mean(-1, keepdim=True) + NORM_EPSILON)
-    return (parted * spread).flatten(-2)
+    @staticmethod
+    def plain(queries: Tensor, keys: Tensor, *, heads: int) -> Tensor:
+        parted = _by_head(torch.stack([queries, keys]), heads)
+        spread = torch.rsqrt(parted.square().mean(-1, keepdim=True) + NORM_EPSILON)
+        return (parted * spread).flatten(-2)
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:

@@ -39,7 +39,12 @@ def build_network(name: str, config: Mapping[str, Any], options: Mapping[str, An
             f"{name}: unknown option {', '.join(unknown)}; known options are {', '.join(known)}"
         )
     arguments = {key: value for key, value in options.items() if key in offered}
-    return network(NetworkConfig.from_mapping(config), repairs=_repairs(options), **arguments)
+    everything = options.get("repaired", False)  # over which single switches win
+    switches = {name: options.get(name, everything) for name in Repairs.names()}
+    for switch, value in {"repaired": everything, **switches}.items():
+        if not isinstance(value, bool):
+            raise NetworkConfigError(f"{switch}: found {value!r}, wanted True or False")
+    return network(NetworkConfig.from_mapping(config), repairs=Repairs(**switches), **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +83,3 @@ def load_weights(network: nn.Module, stored: Mapping[str, Tensor]) -> Loaded:
     left = network.load_state_dict(known, strict=False)
     unused = tuple(name for name in stored if name not in known)
     return Loaded(unused=unused, missing=tuple(left.missing_keys))
-
-
-def _repairs(options: Mapping[str, Any]) -> Repairs:
-    """Single switches win over `repaired`."""
-    everything = options.get("repaired", False)
-    switches = {name: options.get(name, everything) for name in Repairs.names()}
-    for name, value in {"repaired": everything, **switches}.items():
-        if not isinstance(value, bool):
-            raise NetworkConfigError(f"{name}: found {value!r}, wanted True or False")
-    return Repairs(**switches)

@@ -65,7 +65,7 @@ class _LagAttention(torch.autograd.Function):
         queries, memory, lags, weights, rows = ctx.saved_tensors
         (width, period), length = ctx.sizes, memory.shape[1]
         if torch.is_grad_enabled() or period != length:
-            twin = partial(_twin, width=width, period=period, choose=lambda _: lags)
+            twin = partial(_LagAttention.plain, width=width, period=period, choose=lambda _: lags)
             found = again(twin, (queries, memory), ctx.needs_input_grad, grad)
             return *found, None, None, None
         by_lag = products(memory, rows, grad)
@@ -80,27 +80,26 @@ class _LagAttention(torch.autograd.Function):
             None,
         )
 
+    @staticmethod
+    def plain(
+        queries: Tensor,
+        memory: Tensor,
+        *,
+        width: int,
+        period: int,
+        choose: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        scores = _scores(queries, memory, width, period)
+        lags = choose(scores.detach())
+        weights = torch.softmax(scores.gather(1, lags), dim=-1)
+        return moved_sum(memory, weights, rows=moved_rows(lags, memory.shape[1]))
+
 
 def _scores(queries: Tensor, memory: Tensor, width: int, period: int) -> Tensor:
     """Correlation of [B, L, C] with [B, L, C] at `period` lags, averaged over `width`: [B, T]."""
     bins = torch.fft.rfft(queries, dim=1) * torch.fft.rfft(memory, dim=1).conj()
     scores: Tensor = torch.fft.irfft(bins.sum(-1), n=period) / width
     return scores
-
-
-def _twin(
-    queries: Tensor,
-    memory: Tensor,
-    *,
-    width: int,
-    period: int,
-    choose: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """The same by plain operations, with lags chosen from the scores [B, period]."""
-    scores = _scores(queries, memory, width, period)
-    lags = choose(scores.detach())
-    weights = torch.softmax(scores.gather(1, lags), dim=-1)
-    return moved_sum(memory, weights, rows=moved_rows(lags, memory.shape[1]))
 
 
 def _attended(
@@ -113,7 +112,7 @@ def _attended(
         shared, full = options
         period = queries.shape[1] if full else 2 * (queries.shape[1] // 2)
         choose = partial(_best_lags, count=count, shared=shared)
-        return _twin(queries, memory, width=width, period=period, choose=choose)
+        return _LagAttention.plain(queries, memory, width=width, period=period, choose=choose)
     mixed: Tensor = _LagAttention.apply(queries, memory, width, count, options)  # type: ignore[no-untyped-call]
     return mixed
 

@@ -28,6 +28,8 @@ class _Feed(torch.autograd.Function):
     ) -> Tensor:
         gelu, drop, remember = settings
         masks, kept = Masks(drop) if drop else None, []
+        aten: Any = torch.ops.aten
+        slope = aten.gelu_backward if gelu else partial(aten.threshold_backward, threshold=0)
         ctx.settings, ctx.seed = settings, masks.seed if masks else None
         ctx.scale = masks.scale if masks else 1.0
         wide, narrow, out = first.t(), (second * ctx.scale).t(), x.new_empty(len(x), len(second))
@@ -42,7 +44,7 @@ class _Feed(torch.autograd.Function):
                 active.mul_(mask.copy_(masks.draw(mask.numel()).view(mask.shape)))
             torch.mm(active, narrow, out=out[part])
             if remember:
-                kept += [_slope(hidden, mask, gelu), active]
+                kept += [slope(mask, hidden), active]
         ctx.save_for_backward(x, first, second, *kept)
         return out
 
@@ -50,7 +52,7 @@ class _Feed(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, first, second, *kept = ctx.saved_tensors
         if torch.is_grad_enabled():
-            twin = partial(_twin, settings=ctx.settings, seed=ctx.seed)
+            twin = partial(_Feed.plain, settings=ctx.settings, seed=ctx.seed)
             return *again(twin, (x, first, second), ctx.needs_input_grad, grad), None
         grad, grad_x, second = grad.contiguous(), torch.empty_like(x), second * ctx.scale
         grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
@@ -64,32 +66,29 @@ class _Feed(torch.autograd.Function):
             torch.mm(inner, first, out=grad_x[part])
         return grad_x, grad_first, grad_second.mul_(ctx.scale), None
 
-
-def _twin(
-    x: Tensor, first: Tensor, second: Tensor, settings: tuple[bool, float, bool], seed: int | None
-) -> Tensor:
-    """Plain operations with the masks of a seed."""
-    gelu, drop, _ = settings
-    hidden = functional.linear(x, first)
-    active = functional.gelu(hidden) if gelu else functional.relu(hidden)
-    if seed is not None:
-        masks = Masks(drop, seed)
-        slices = active.detach().split(_rows_at_once(x, first))
-        drawn = [masks.draw(part.numel()).view(part.shape) for part in slices]
-        active = active * (torch.cat(drawn).to(x.dtype) * masks.scale)
-    return functional.linear(active, second)
+    @staticmethod
+    def plain(
+        x: Tensor,
+        first: Tensor,
+        second: Tensor,
+        *,
+        settings: tuple[bool, float, bool],
+        seed: int | None,
+    ) -> Tensor:
+        gelu, drop, _ = settings
+        hidden = functional.linear(x, first)
+        active = functional.gelu(hidden) if gelu else functional.relu(hidden)
+        if seed is not None:
+            masks = Masks(drop, seed)
+            slices = active.detach().split(_rows_at_once(x, first))
+            drawn = [masks.draw(part.numel()).view(part.shape) for part in slices]
+            active = active * (torch.cat(drawn).to(x.dtype) * masks.scale)
+        return functional.linear(active, second)
 
 
 def _rows_at_once(x: Tensor, first: Tensor) -> int:
     """Rows of a slice: as many as are there, or as fit the cache."""
     return max(1, min(len(x), max(64, SLICE // len(first))))
-
-
-def _slope(hidden: Tensor, above: Tensor, gelu: bool) -> Tensor:
-    """Derivative of the nonlinearity times what comes from above."""
-    if gelu:
-        return torch.ops.aten.gelu_backward(above, hidden)  # type: ignore[no-any-return]
-    return torch.ops.aten.threshold_backward(above, hidden, 0)  # type: ignore[no-any-return]
 
 
 def feed_forward(

@@ -90,7 +90,8 @@ def report(
     """
     point, own = draws, noise
     if repairs.point_report and len(levels) > 1:
-        point, own = _channels(draws, noise, _middle(levels))
+        nearest = min(range(len(levels)), key=lambda index: abs(levels[index] - 0.5))
+        point, own = _channels(draws, noise, slice(nearest, None, len(levels)))
     total = point.variance if own is None else point.variance + own
     result: dict[str, Any] = {
         "prediction": point.mean,
@@ -142,12 +143,6 @@ def _intervals(
             lower, upper = draws.mean - reach, draws.mean + reach
         found[name] = {"lower": lower, "upper": upper, "width": upper - lower}
     return found
-
-
-def _middle(levels: tuple[float, ...]) -> slice:
-    """Channels, target-major, of the level nearest the median: one to each target."""
-    nearest = min(range(len(levels)), key=lambda index: abs(levels[index] - 0.5))
-    return slice(nearest, None, len(levels))
 
 
 def _channels(draws: Draws, noise: Tensor | None, channels: slice) -> tuple[Draws, Tensor | None]:

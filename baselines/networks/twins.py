@@ -1,8 +1,8 @@
 """What torch.compile and second derivatives need of operators that are written by hand.
 
-Such an operator has a twin of plain differentiable operations. Second derivatives are those of
-the twin; a compiled network is made of twins too, or runs the operator apart where its steps
-depend on the data.
+Such an operator has a twin of plain differentiable operations, as a rule its function `plain`.
+Second derivatives are those of the twin; a compiled network is made of twins too, or runs the
+operator apart where its steps depend on the data.
 """
 
 from __future__ import annotations

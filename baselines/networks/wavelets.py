@@ -104,15 +104,14 @@ class WaveletBands(nn.Module):
         if self.repairs.coarse_first:
             highs.reverse()
         sizes = self.lengths(x.shape[1])
-        parts = zip(self.scale_projections, [low, *highs], sizes, strict=True)
-        return [project(_fitted(band, size)) for project, band, size in parts]
-
-
-def _fitted(band: Tensor, length: int) -> Tensor:
-    """Average a longer band down to `length`, stretch a shorter one."""
-    if band.shape[1] > length:
-        return functional.adaptive_avg_pool1d(band.transpose(1, 2), length).transpose(1, 2)
-    return resized(band, length)
+        split = []
+        for project, band, size in zip(self.scale_projections, [low, *highs], sizes, strict=True):
+            if band.shape[1] > size:  # averaged; a shorter one is stretched
+                fitted = functional.adaptive_avg_pool1d(band.transpose(1, 2), size).transpose(1, 2)
+            else:
+                fitted = resized(band, size)
+            split.append(project(fitted))
+        return split
 
 
 def legendre_filters(order: int = ORDER) -> tuple[Tensor, Tensor, Tensor, Tensor]:

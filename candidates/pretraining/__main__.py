@@ -4,18 +4,13 @@ import sys
 from pathlib import Path
 
 
-def _leave_checkout() -> None:
-    """Take the checkout's root off `sys.path`: its folder `datasets/` is no package."""
-    root = Path(__file__).resolve().parents[2]
-    if (root / "pyproject.toml").is_file():
-        sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != root]
-
-
 def main() -> None:
     """Run the command line and exit with its code."""
     from candidates.pretraining.command import run_command
 
-    _leave_checkout()
+    root = Path(__file__).resolve().parents[2]  # whose folder `datasets/` is no package
+    if (root / "pyproject.toml").is_file():
+        sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != root]
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -7,19 +7,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from candidates.pretraining.evaluation import REFERENCE, TEST_PLAN, Scores, markdown
 from candidates.pretraining.recipe import PretrainingRecipe
 from harness.errors import ArmError, ConfigError, InputError
-
-if TYPE_CHECKING:
-    from candidates.pretraining.evaluation import Scores
-    from candidates.pretraining.optimise import Trainer
-    from candidates.pretraining.recipe import PretrainingRecipe
-
 
 INTERRUPTED = 130
 
@@ -52,9 +46,12 @@ def train(
     ] = 60.0,
 ) -> None:
     """Train a recipe; called again after an interruption, go on where it was saved last."""
-    from candidates.pretraining.optimise import TrainingOptions
+    from importlib.metadata import version
+
+    from candidates.pretraining.checkpoint import export, write_record
+    from candidates.pretraining.optimise import TrainingOptions, parameter_count
     from candidates.pretraining.optimise import train as train_recipe
-    from candidates.pretraining.recipe import read_recipe
+    from candidates.pretraining.recipe import as_settings, read_recipe
 
     settings = read_recipe(recipe)
     folder = out or Path("runs") / f"pretraining-{Path(recipe).stem}"
@@ -64,7 +61,21 @@ def train(
     except KeyboardInterrupt:
         typer.echo(f"\ninterrupted; the same command goes on from {folder}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(_finish(trainer, settings, folder))
+    facts = {
+        "recipe": as_settings(settings),
+        "parameters": parameter_count(trainer.network),
+        "device": trainer.device,
+        "seconds": trainer.seconds,
+        "versions": {
+            name: version(name) for name in ("torch", "transformers", "chronos-forecasting")
+        },
+        "curve": trainer.curve,
+    }
+    target = export(trainer.averaged(), folder)
+    write_card(target, settings, facts=facts)
+    write_record(folder, facts)
+    steps, seconds = settings.training.steps, trainer.seconds
+    typer.echo(f"{steps:,} steps in {seconds:.0f} s; checkpoint in {target}")
 
 
 @app.command()
@@ -134,30 +145,6 @@ def run_command(arguments: list[str]) -> int:
         typer.echo(f"error: {problem}", err=True)
         return 2
     return code if isinstance(code, int) else 0
-
-
-def _finish(trainer: Trainer, recipe: PretrainingRecipe, folder: Path) -> str:
-    """Export the averaged weights with record and card; say where they are."""
-    from importlib.metadata import version
-
-    from candidates.pretraining import checkpoint
-    from candidates.pretraining.optimise import parameter_count
-    from candidates.pretraining.recipe import as_settings
-
-    facts = {
-        "recipe": as_settings(recipe),
-        "parameters": parameter_count(trainer.network),
-        "device": trainer.device,
-        "seconds": trainer.seconds,
-        "versions": {
-            name: version(name) for name in ("torch", "transformers", "chronos-forecasting")
-        },
-        "curve": trainer.curve,
-    }
-    target = checkpoint.export(trainer.averaged(), folder)
-    write_card(target, recipe, facts=facts)
-    checkpoint.write_record(folder, facts)
-    return f"{recipe.training.steps:,} steps in {trainer.seconds:.0f} s; checkpoint in {target}"
 
 
 def _device(asked: str) -> str:

@@ -20,7 +20,7 @@ from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
 from harness.scoring.metrics import METRICS, Judged
-from harness.window import Array, Contexts, RollingOrigin, Series, contexts_at, up_to
+from harness.window import Contexts, RollingOrigin, Series, contexts_at, up_to
 
 REFERENCE = "baselines.random_walk:VolatilityRandomWalk"
 """What a checkpoint is measured against; any arm that does not learn can take its place."""
@@ -149,7 +149,18 @@ def evaluate(
     for each in (arm, reference):
         length = each.context_length
         contexts = contexts_at(seen, origins, plan=plan, length=length, levels=LEVELS)
-        judged.append(_judged(truth, each.forecast(contexts)))
+        answer = each.forecast(contexts)
+        if answer.quantiles is None:
+            raise ArmError("the reference must answer quantiles")
+        on_grid = quantiles_at(np.sort(answer.quantiles, axis=2), answer.levels, LEVELS)
+        judged.append(
+            Judged(
+                truth=truth,
+                point=answer.point,
+                naive_scale=np.ones(len(truth)),
+                quantiles=np.ascontiguousarray(np.moveaxis(on_grid, 2, 0)),  # [Q, W, H]
+            )
+        )
     ours, theirs = judged
     return Scores(
         dataset=name,
@@ -237,19 +248,6 @@ def _plan(seen: Series, span: ValidationSpan, length: int, name: str) -> Rolling
             f"takes {length} and the horizon {horizon}"
         )
     return RollingOrigin(horizon=horizon, stride=span.stride, first=first, validation=0)
-
-
-def _judged(truth: Array, forecast: Forecast) -> Judged:
-    if forecast.quantiles is None:
-        raise ArmError("the reference must answer quantiles")
-    ordered = np.sort(forecast.quantiles, axis=2)
-    on_grid = quantiles_at(ordered, forecast.levels, LEVELS)
-    return Judged(
-        truth=truth,
-        point=forecast.point,
-        naive_scale=np.ones(len(truth)),
-        quantiles=np.ascontiguousarray(np.moveaxis(on_grid, 2, 0)),  # [Q, W, H]
-    )
 
 
 def _mean(metric: str, judged: Judged) -> float:

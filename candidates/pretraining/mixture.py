@@ -207,8 +207,14 @@ def draw_structural(rng: Generator, count: int, *, length: int, shares: Structur
     """Draw sums of seasons, coloured noise, trend, level shift, white noise and random walk."""
     dice = Dice(rng, count)
     series = torch.zeros(count, length, device=rng.device)
-    for _ in range(3):
-        series = series + _draw_season(dice, length, share=shares.seasonal)
+    periods = torch.tensor(PERIODS, device=rng.device)
+    for _ in range(3):  # seasons of three harmonics each
+        chosen = torch.randint(len(PERIODS), (count,), generator=rng, device=rng.device)
+        on = dice.happens(shares.seasonal)
+        amplitude = torch.stack([dice.normal() / harmonic * on for harmonic in (1, 2, 3)], dim=1)
+        phase = torch.stack([dice.uniform(0.0, 2 * math.pi) for _ in range(3)], dim=1)
+        season = seasonal(length, period=periods[chosen], amplitude=amplitude, phase=phase)
+        series = series + season
     noise = power_law_noise(rng, length, slope=dice.uniform(0.0, 3.0))
     series = series + noise * (dice.uniform(0.0, 3.0) * dice.happens(shares.coloured))[:, None]
     rise = 3 * dice.normal() * dice.happens(shares.trending)
@@ -221,16 +227,6 @@ def draw_structural(rng: Generator, count: int, *, length: int, shares: Structur
     series = series + random_walk(rng, length, deviation=walk)
     skewed = dice.happens(shares.exponential)[:, None] > 0
     return torch.where(skewed, exponential(series), series)
-
-
-def _draw_season(dice: Dice, length: int, *, share: float) -> Tensor:
-    """One seasonal component of three harmonics for a share of the series, [N, T]."""
-    periods = torch.tensor(PERIODS, device=dice.rng.device)
-    chosen = torch.randint(len(PERIODS), (dice.count,), generator=dice.rng, device=dice.rng.device)
-    on = dice.happens(share)
-    amplitude = torch.stack([dice.normal() / harmonic * on for harmonic in (1, 2, 3)], dim=1)
-    phase = torch.stack([dice.uniform(0.0, 2 * math.pi) for _ in range(3)], dim=1)
-    return seasonal(length, period=periods[chosen], amplitude=amplitude, phase=phase)
 
 
 TARGET_LIMIT = 30.0

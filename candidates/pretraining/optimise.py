@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from candidates.pretraining.checkpoint import State, load_state, save_state
 from candidates.pretraining.mixture import Batches, TrainingBatch, scale_of
-from candidates.pretraining.recipe import Loss, Network, PretrainingRecipe, TrainingPlan
+from candidates.pretraining.recipe import Loss, PretrainingRecipe, TrainingPlan
 from harness.errors import ConfigError
 
 ERROR_LIMIT = 60.0
@@ -76,20 +74,9 @@ def build_network(recipe: PretrainingRecipe) -> Any:
     The global random state is left as it was.
     """
     from chronos.chronos_bolt import ChronosBoltModelForForecasting
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        return ChronosBoltModelForForecasting(_config(recipe.network))
-
-
-def parameter_count(network: Any) -> int:
-    """Trained parameters."""
-    return sum(weights.numel() for weights in network.parameters())
-
-
-def _config(size: Network) -> Any:
     from transformers import T5Config
 
+    size = recipe.network
     make: Any = T5Config  # its annotations lack keywords that it takes
     config = make(
         d_model=size.d_model,
@@ -119,7 +106,14 @@ def _config(size: Network) -> Any:
     }
     config.reg_token_id = 1
     config.chronos_pipeline_class = "ChronosBoltPipeline"
-    return config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        return ChronosBoltModelForForecasting(config)
+
+
+def parameter_count(network: Any) -> int:
+    """Trained parameters."""
+    return sum(weights.numel() for weights in network.parameters())
 
 
 ROW_EVERY = 50
@@ -256,8 +250,13 @@ def train(
     if (state := load_state(folder, recipe, device=options.device)) is not None:
         trainer.resume(state)
     watch.begin(trainer.step, recipe.training.steps)
-    with _precision(options.device):
+    before = torch.get_float32_matmul_precision()
+    if options.device.startswith("cuda"):  # TF32
+        torch.set_float32_matmul_precision("high")
+    try:
         _run(trainer, folder, save_every_s=options.save_every_s, watch=watch)
+    finally:
+        torch.set_float32_matmul_precision(before)
     return trainer
 
 
@@ -303,15 +302,3 @@ def _run(trainer: Trainer, folder: Path, *, save_every_s: float, watch: Watch) -
         if now - saved >= save_every_s or trainer.step == steps:
             save_state(folder, recipe, trainer.state())
             saved = time.monotonic()
-
-
-@contextmanager
-def _precision(device: str) -> Iterator[None]:
-    """Let a GPU multiply in TF32 while training, and put the setting back."""
-    before = torch.get_float32_matmul_precision()
-    if device.startswith("cuda"):
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

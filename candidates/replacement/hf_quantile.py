@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from candidates.replacement.hf_bayesian import Inputs
 from candidates.replacement.hf_hierarchical import PlainAnswer
@@ -59,8 +58,13 @@ class HFQuantileAutoformer(PlainAnswer):
 
         The mode of every part is put back.
         """
-        with _evaluating(self):
+        modes = [(part, part.training) for part in self.modules()]
+        self.eval()
+        try:
             quantiles = self(*inputs).unflatten(-1, (-1, len(self.quantiles)))
+        finally:
+            for part, training in modes:
+                part.training = training
         found = {"quantiles": quantiles}
         for name, level in BOUNDS.items():
             if level in self.quantiles:
@@ -87,18 +91,6 @@ class HFQuantileAutoformer(PlainAnswer):
             "per_target": width.mean((0, 1)),
             "per_step": width.mean((0, 2)),
         }
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put every part in eval mode for a while."""
-    modes = [(part, part.training) for part in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 Model = HFQuantileAutoformer

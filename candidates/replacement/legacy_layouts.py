@@ -64,9 +64,20 @@ def report(
     for name, share in INTERVALS.items():
         lower, upper = (at[level] for level in _ends(share))
         bands[name] = {"lower": lower, "upper": upper, "width": upper - lower}
-    result = _core(at, sd, bands, output)
-    result["quantiles"] = {label(level): at[level] for level in named}
-    result["extrapolated"] = beyond(own, sorted({*named, *output, *_interval_levels()}))
+
+    def wide(figure: Tensor) -> Tensor:
+        return figure.repeat_interleave(len(output), dim=-1) if output else figure
+
+    result: dict[str, Any] = {
+        "prediction": target_major([at[level] for level in output]) if output else at[0.5],
+        "uncertainty": wide(sd),
+        "variance": wide(sd).square(),
+        "confidence_intervals": {
+            name: {key: wide(side) for key, side in band.items()} for name, band in bands.items()
+        },
+        "quantiles": {label(level): at[level] for level in named},
+        "extrapolated": beyond(own, sorted({*named, *output, *_interval_levels()})),
+    }
     if output:
         result["quantile_specific"] = {
             f"quantile_{level}": {
@@ -82,29 +93,6 @@ def report(
         result["predictions_samples"] = drawn.repeat_interleave(max(1, len(output)), dim=-1)
         result["total_uncertainty"] = result["uncertainty"]
     return result
-
-
-def _core(
-    at: dict[float, Tensor], sd: Tensor, bands: dict[str, Any], output: Sequence[float]
-) -> dict[str, Any]:
-    """The four legacy entries, as wide as the network's output."""
-    if not output:
-        return {
-            "prediction": at[0.5],
-            "uncertainty": sd,
-            "variance": sd.square(),
-            "confidence_intervals": bands,
-        }
-    wide = sd.repeat_interleave(len(output), dim=-1)
-    return {
-        "prediction": target_major([at[level] for level in output]),
-        "uncertainty": wide,
-        "variance": wide.square(),
-        "confidence_intervals": {
-            name: {key: side.repeat_interleave(len(output), dim=-1) for key, side in band.items()}
-            for name, band in bands.items()
-        },
-    }
 
 
 def target_major(by_level: Sequence[Tensor]) -> Tensor:

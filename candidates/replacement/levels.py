@@ -17,7 +17,7 @@ Shapes: n calibration windows, W windows, H steps, Q levels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -131,7 +131,11 @@ def stretches(quantiles: Array, truth: Array, levels: Array) -> Array:
         raise ValueError("calibration needs the level 0.5 and at least one finite truth")
     median, found = quantiles[..., middle[0]], np.ones(len(levels))
     windows = int(np.isfinite(truth).any(axis=1).sum())
-    for low, high in _pairs(levels):
+    for low, level in enumerate(levels.tolist()):
+        across = np.flatnonzero(np.isclose(levels, 1.0 - level, rtol=0, atol=1e-9))
+        if level >= 0.5 or not len(across):
+            continue
+        high = int(across[0])
         # distance of the truth over that of the quantile on its side; 0 / 0 is 0
         error = truth - median
         reach = np.where(error < 0, median - quantiles[..., low], quantiles[..., high] - median)
@@ -150,11 +154,3 @@ def stretched(quantiles: Array, levels: Array, by: Array) -> Array:
     middle = int(np.flatnonzero(np.isclose(levels, 0.5))[0])
     median = quantiles[..., middle : middle + 1]
     return np.sort(median + by * (quantiles - median), axis=-1)
-
-
-def _pairs(levels: Array) -> Iterator[tuple[int, int]]:
-    """Places of levels a < 0.5 and 1 - a."""
-    for low, level in enumerate(levels.tolist()):
-        high = np.flatnonzero(np.isclose(levels, 1.0 - level, rtol=0, atol=1e-9))
-        if level < 0.5 and len(high):
-            yield low, int(high[0])

@@ -380,9 +380,7 @@ class _FitAsking:
         job = dataclasses.replace(
             self.grid.job(self.cell, windows),
             series=up_to(series, int(origins[-1])),
-            windows=dataclasses.replace(
-                windows, origin=windows.origin[at], fitted_at=windows.fitted_at[at]
-            ),
+            windows=windows.part(at),
             batch=1,
             days_moved=int((series.dates[0] - self.cell.split.dataset.series.dates[0]).astype(int)),
         )

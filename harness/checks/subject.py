@@ -312,7 +312,17 @@ def class_subject(
         When it cannot be imported, is neither, or takes no option of a name.
     """
     ref = ArmRef(name=use, use=use, role="legacy", options=dict(options or {}), folder=folder)
-    found = _class_of(ref)
+    top = use.partition(":")[0].partition(".")[0]
+    try:
+        found = ref.find()
+    except ArmError as problem:
+        cause = problem.__cause__
+        if folder is None or not isinstance(cause, ModuleNotFoundError) or cause.name != top:
+            raise
+        hint = "; that folder has no __init__.py" if (folder / top).is_dir() else ""
+        raise ArmError(
+            f"'{use}': no module '{top}', neither installed nor in {folder}{hint}"
+        ) from None
     if callable(getattr(found, "forecast", None)):
         return arm_subject(ref)
     if not callable(getattr(found, "forward", None)):
@@ -327,21 +337,6 @@ def class_subject(
         hooks=hooks or Hooks(),
         use=use,
     )
-
-
-def _class_of(ref: ArmRef) -> type[Any]:
-    """Import a class; say where it was looked for when its module is nowhere."""
-    top = ref.use.partition(":")[0].partition(".")[0]
-    try:
-        return ref.find()
-    except ArmError as problem:
-        cause = problem.__cause__
-        if ref.folder is None or not isinstance(cause, ModuleNotFoundError) or cause.name != top:
-            raise
-        hint = "; that folder has no __init__.py" if (ref.folder / top).is_dir() else ""
-        raise ArmError(
-            f"'{ref.use}': no module '{top}', neither installed nor in {ref.folder}{hint}"
-        ) from None
 
 
 def arm_subject(

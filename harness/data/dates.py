@@ -169,13 +169,7 @@ def read_dates(
     seconds = reading.seconds or [stamp.seconds for stamp in stamps]
     zones = ["Z"] * len(stamps) if reading.seconds else [stamp.zone for stamp in stamps]
     days = [value for value in reading.values if value is not None]
-    notes, zone = [], _zone_text(seconds, zones) if any(seconds) else NO_TIMES
-    if options.timezone:
-        days = _moved(days, seconds, zones, options.timezone)
-        zone = f"{options.timezone} (--timezone)"
-        notes.append(f"Dates are those of {options.timezone} (--timezone).")
-    elif any(seconds):
-        notes.append("Times of day were dropped.")
+    days, zone, notes = _zoned(days, seconds, zones, options.timezone)
     if reading.name not in ("year-month-day", "YYYYMMDD"):
         text = f"Dates were read as {reading.name}: {shown(column[filled[0]])} is {_long(days[0])}."
         short = re.search("yy|YY|%y", reading.name.replace("YYYY", ""))
@@ -401,10 +395,20 @@ def _months(language: str) -> Mapping[str, int]:
     return {**only, **names, **_ALSO.get(language, {})}
 
 
-def _moved(
-    days: Sequence[Date], seconds: Sequence[int], zones: Sequence[str | None], zone: str
-) -> list[Date]:
-    """Dates of the same moments in another zone."""
+def _zoned(
+    days: list[Date], seconds: Sequence[int], zones: Sequence[str | None], zone: str | None
+) -> tuple[list[Date], str, list[str]]:
+    """Dates of the same moments in the zone asked for, which zone they are of, and what to say."""
+    if not zone:
+        if not any(seconds):
+            return days, NO_TIMES, []
+        hours = sorted({second // 3600 for second in seconds})
+        span = f"{hours[0]:02}:00" + (f" to {hours[-1]:02}:59" if len(hours) > 1 else "")
+        named = sorted({own for own in zones if own})
+        names = ", ".join(named[:3]) if named else "no zone"
+        utc = set(named) <= {"Z", "UTC", "GMT", "+00:00", "+0000"} and named
+        told = f"stamps of {span} name {'UTC' if utc else names}, dates as written there"
+        return days, f"{told}; --timezone takes others", ["Times of day were dropped."]
     there, moved = ZoneInfo(zone), []
     for day, second, own in zip(days, seconds, zones, strict=True):
         offset: tzinfo = UTC
@@ -416,17 +420,7 @@ def _moved(
             raise DataError(f"--timezone: the file's zone '{own}' has no fixed offset; {hint}")
         here = datetime(day.year, day.month, day.day, tzinfo=offset)
         moved.append((here + timedelta(seconds=second)).astimezone(there).date())
-    return moved
-
-
-def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
-    """Which zone stamps name, at which hours, and that their own dates were taken."""
-    hours = sorted({second // 3600 for second in seconds})
-    span = f"{hours[0]:02}:00" + (f" to {hours[-1]:02}:59" if len(hours) > 1 else "")
-    named = sorted({zone for zone in zones if zone})
-    names = ", ".join(named[:3]) if named else "no zone"
-    names = "UTC" if set(named) <= {"Z", "UTC", "GMT", "+00:00", "+0000"} and named else names
-    return f"stamps of {span} name {names}, dates as written there; --timezone takes others"
+    return moved, f"{zone} (--timezone)", [f"Dates are those of {zone} (--timezone)."]
 
 
 def _misfit(cell: str, best: _DateReading, options: ImportOptions) -> str:

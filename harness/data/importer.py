@@ -29,14 +29,13 @@ from harness.data.manifest import (
     Columns,
     Manifest,
     calendar_of,
-    manifest_text,
     season_of,
-    write_whole,
+    write_dataset,
 )
 from harness.data.number_forms import NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import oddities
 from harness.data.reading import read_table
-from harness.data.tables import Faults, TextTable, count_text, is_missing, plain, shown
+from harness.data.tables import Faults, TextTable, count_text, is_missing, plain, shown, weekdays
 from harness.errors import DataError, meant
 from harness.window import Array, Dates, Rows, Series
 
@@ -289,8 +288,7 @@ def _store(folder: Path, manifest: Manifest, content: bytes) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.read_bytes() != content:
             raise DataError(f"{file}: exists already, and no import wrote it; choose another id")
-        write_whole(file, content)
-        write_whole(path, manifest_text(manifest).encode(errors="replace"))
+        write_dataset(path, manifest, {manifest.file: content})
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{folder}: cannot write dataset '{manifest.id}': {reason}") from None
@@ -550,8 +548,7 @@ class _Builder:
             rows = rows[keep]
         if self.options.drop_days:
             names = {day.strip().casefold()[:3] for day in self.options.drop_days}
-            week = (dates[rows].astype(np.int64) + 3) % 7
-            keep = ~np.isin(week, [WEEK.index(name) for name in names])
+            keep = ~np.isin(weekdays(dates[rows]), [WEEK.index(name) for name in names])
             left = count_text(int((~keep).sum()), "session")
             self.said.append(
                 f"{left} on {', '.join(self.options.drop_days)} left out (--drop-days)."

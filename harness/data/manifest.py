@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.tables import weekdays
 from harness.errors import DataError, meant
 from harness.parsing import adapter, read_toml
 
@@ -225,7 +226,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 def calendar_of(dates: npt.NDArray[np.datetime64]) -> str:
     """Days of the week that regularly have sessions, Monday first."""
-    counts = np.bincount((dates.astype(np.int64) + 3) % 7, minlength=7)  # day 0 was a Thursday
+    counts = np.bincount(weekdays(dates), minlength=7)
     return "".join("1" if count >= _RARE * counts.max() else "0" for count in counts.tolist())
 
 
@@ -248,6 +249,19 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_dataset(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Write files into the folder of a manifest, then the manifest that makes them a dataset.
+
+    Raises
+    ------
+    OSError
+        When the system refuses one; the manifest is then what it was.
+    """
+    for name, content in files.items():
+        write_whole(path.parent / name, content)
+    write_whole(path, manifest_text(manifest).encode(errors="replace"))
 
 
 def _toml(value: object) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.tables import count_text
-from harness.window import Dates, Rows, Series
+from harness.data.tables import count_text, weekdays
+from harness.window import Dates, Series
 
 LONG_GAP = 10
 """Days between daily sessions from which on a gap is worth a warning."""
@@ -123,13 +123,8 @@ def repeats_of(series: Series) -> Repeats:
     )
 
 
-def _weekdays(series: Series) -> Rows:
-    """Day of the week of each session, Monday 0."""
-    return (series.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # day 0: a Thursday
-
-
 def _shifted_days(series: Series) -> Iterator[str]:
-    days = _weekdays(series)
+    days = weekdays(series.dates)
     if len(days) < _ENOUGH or np.median(np.diff(series.dates).astype(np.int64)) > 1:
         return
     share = np.bincount(days, minlength=7) / len(days)
@@ -231,7 +226,7 @@ def _covariate_units(series: Series, at: At | None) -> Iterator[str]:
 def _fills(series: Series) -> Iterator[str]:
     """Days that were filled: forward, between two others, or from sparser data."""
     same = np.append(False, np.diff(series.target) == 0)
-    days = _weekdays(series)
+    days = weekdays(series.dates)
     count = np.bincount(days, minlength=7)
     repeats = np.bincount(days[same], minlength=7)
     filled = [day for day in range(7) if count[day] >= 5 and repeats[day] >= _FILLED * count[day]]

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError
-from harness.window import Array, Dates
+from harness.window import Array, Dates, Rows
 
 NUMBER_WANTED = "expected a number such as 1234.5"
 MOST_SKIPPED = 5
@@ -417,6 +417,11 @@ def read_sheets(path: Path, raw: bytes) -> dict[str, TextGrid]:
 
 
 # --- columns of a dataset
+
+
+def weekdays(dates: Dates) -> Rows:
+    """Day of the week of each date, Monday 0."""
+    return (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # day 0 was a Thursday
 
 
 def iso_dates(table: TextTable, name: str) -> Dates:

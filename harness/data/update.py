@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,8 +35,7 @@ from harness.data.manifest import (
     Columns,
     Manifest,
     RevisionsFile,
-    manifest_text,
-    write_whole,
+    write_dataset,
 )
 from harness.data.oddities import oddities
 from harness.data.revisions import Agreement, Revision, agreement, revisions_bytes
@@ -167,11 +166,11 @@ def update_file(
         if len(found) != 1:
             raise DataError(f"{path}: {len(found)} series; --series NAME takes one")
         compared, said = _agreeing(path, dataset, found[0], revise=revise)
-        draft = _joined(dataset, found[0], compared, said, today, path)
-        if dry_run or not (draft.updated.added or draft.updated.revised):
-            return draft.updated
-        _store(goal, dataset, draft)
-        return replace(draft.updated, path=goal)
+        updated, files = _joined(dataset, found[0], compared, said, today, path)
+        if dry_run or not files:
+            return updated
+        _store(goal, dataset, updated.manifest, files)
+        return replace(updated, path=goal)
 
 
 @contextmanager
@@ -221,15 +220,6 @@ def _agreeing(
     return found, [*said, f"{count_text(fine, 'old session')} agree with the file."]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """An update that is not written yet: what it says, and the files it takes."""
-
-    updated: Updated
-    data: bytes
-    record: bytes
-
-
 def _joined(
     dataset: Dataset,
     built: Built,
@@ -237,7 +227,8 @@ def _joined(
     said: Sequence[str],
     today: Date,
     path: Path,
-) -> _Draft:
+) -> tuple[Updated, dict[str, bytes]]:
+    """What a dataset becomes, and the files that takes by name; none where nothing is new."""
     old, new, names = dataset.series, built.series, dataset.manifest.columns.names[1:]
     rows = np.flatnonzero(new.dates > old.dates[-1])
     revised = tuple(
@@ -266,11 +257,14 @@ def _joined(
     def at(row: int) -> str:
         return built.places[int(rows[row - len(old)])] if row >= len(old) else f"row {row + 1}"
 
-    data = csv_bytes(series, dataset.manifest.columns)
-    record = revisions_bytes((*dataset.revisions, *revised))
-    manifest = dataset.manifest
+    manifest, files = dataset.manifest, dict[str, bytes]()
     if len(rows) or revised:
-        manifest = _promising(dataset, series, data, record if revised else None, path)
+        data = csv_bytes(series, manifest.columns)
+        record = revisions_bytes((*dataset.revisions, *revised)) if revised else None
+        manifest = _promising(dataset, series, data, record, path)
+        files = {manifest.file: data}
+        if record is not None and manifest.revisions is not None:
+            files[manifest.revisions.file] = record
     updated = Updated(
         manifest=manifest,
         path=None,
@@ -281,7 +275,7 @@ def _joined(
         notes=(*built.notes, *said),
         warnings=tuple(oddities(series, at)),
     )
-    return _Draft(updated=updated, data=data, record=record if revised else b"")
+    return updated, files
 
 
 def _promising(
@@ -314,17 +308,13 @@ def _promising(
     )
 
 
-def _store(place: Path, dataset: Dataset, draft: _Draft) -> None:
+def _store(place: Path, dataset: Dataset, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Write the new data beside the old, then the manifest; then the old data may go."""
-    manifest = draft.updated.manifest
     file = place.parent / manifest.file
     if file.with_suffix(".toml").exists():
         raise DataError(f"{file}: the name belongs to dataset '{file.stem}'; rename that one")
     try:
-        write_whole(file, draft.data)
-        if draft.record and manifest.revisions is not None:
-            write_whole(place.parent / manifest.revisions.file, draft.record)
-        write_whole(place, manifest_text(manifest).encode(errors="replace"))
+        write_dataset(place, manifest, files)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{place}: cannot be written: {reason}") from None

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from pathlib import Path
@@ -152,6 +152,9 @@ def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") 
     return _size_of(what, tuple(sorted(followed | around)))
 
 
+_counted = cache(partial(KeptByContent, maker=Path(__file__)))
+
+
 def count_lines(files: Sequence[Path]) -> int:
     """Count the source lines of Python files by pygount; a content is counted once."""
     kept, counter = _counted(), f"pygount {version('pygount')}"
@@ -167,11 +170,6 @@ def count_lines(files: Sequence[Path]) -> int:
         total += lines
     kept.keep()
     return total
-
-
-@cache
-def _counted() -> KeptByContent:
-    return KeptByContent(maker=Path(__file__))
 
 
 @contextmanager

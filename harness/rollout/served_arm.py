@@ -96,7 +96,16 @@ def ready(served: Served) -> dict[str, Any]:
     return found
 
 
-def _serve(pipe: Connection) -> None:
+def main() -> None:
+    """Serve over the descriptor until it is closed, or the parent is gone."""
+    parent, pipe = os.getppid(), Connection(int(sys.argv[1]))
+
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_S)
+        os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     served: Served = pipe.recv()
     answers, problem = attempt(lambda: ready(served))
     pipe.send("" if problem is None else exception_line(problem))
@@ -109,15 +118,8 @@ def _serve(pipe: Connection) -> None:
         pipe.send(replies)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL_S)
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        _serve(Connection(int(sys.argv[1])))
+        main()
     except (EOFError, OSError):
         os._exit(0)

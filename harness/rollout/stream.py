@@ -335,7 +335,7 @@ class StoredStream:
             came, steps = truth.values.shape
             scores = score(
                 truth,
-                _upto(stored.forecast, came, steps),
+                stored.forecast.part(slice(came), slice(steps)),
                 arm=arm,
                 role=cell.arm.role,
                 seed=cell.seed,
@@ -403,25 +403,6 @@ def _known_on(store: Store, split: Split, moment: Moment | None) -> Callable[[da
         )
 
     return known
-
-
-def _upto(forecast: Forecast, windows: int, steps: int) -> Forecast:
-    """The first windows and steps."""
-
-    def cut(values: Array | None, axis: int = 1) -> Array | None:
-        if values is None:
-            return None
-        return values[:windows, :steps] if axis == 1 else values[:windows, :, :steps]
-
-    return Forecast(
-        point=forecast.point[:windows, :steps],
-        levels=forecast.levels,
-        quantiles=cut(forecast.quantiles),
-        samples=cut(forecast.samples, 2),
-        deviation=cut(forecast.deviation),
-        fallback=forecast.fallback[:windows],
-        exchangeable=forecast.exchangeable,
-    )
 
 
 def wild(candidate: Forecast, legacy: Forecast) -> npt.NDArray[np.bool_]:

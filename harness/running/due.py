@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from harness.arm_ref import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
@@ -130,9 +132,15 @@ def works(
         per_cell = Counter(str(group[0].cell) for group in grouped)
         for group in grouped:
             cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
+            asks = [[due.fit.key, due.cell.split.days(due.fit.windows.origin)] for due in group]
             found.works.append(
                 Work(
-                    task=_task(grid, store, group),
+                    task=Task.of(
+                        grid,
+                        digest(asks),
+                        fits=[(due.cell, due.fit) for due in group],
+                        kept=[_goes_on_from(store, due) for due in group],
+                    ),
                     due=tuple(group),
                     cells=tuple(cells.values()),
                     alone=per_cell[str(group[0].cell)] == 1,
@@ -166,10 +174,9 @@ def _with_last_fits(
             if known is None or damage:
                 if damage:
                     found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
-                windows = fit.windows.part(slice(0, 1))
                 due = Due(
                     cell=cell,
-                    fit=dataclasses.replace(fit, windows=windows),
+                    fit=fit.at(slice(0, 1)),
                     since=len(store.journal),
                     known=known,
                     damaged=bool(damage),
@@ -271,18 +278,13 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
             what = f"its log holds other records than before for {some}, first {min(changed)}"
             found.damage.append(escaped(f"{cell} is read again: {what}"))
         if any(missing):
-            windows = dataclasses.replace(
-                fit.windows,
-                origin=fit.windows.origin[missing],
-                fitted_at=fit.windows.fitted_at[missing],
-            )
             known = store.fit(fit.key)
             damage = store.fit_damage(fit.key)
             if damage:
                 found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
             yield Due(
                 cell=cell,
-                fit=dataclasses.replace(fit, windows=windows),
+                fit=fit.at(np.array(missing)),
                 since=since,
                 known=known,
                 expected=expected,
@@ -322,24 +324,6 @@ def _given_up(store: Store, fit: str) -> str:
         return ""
     reason = store.journal.body(silent[-1]).get("reason", "")
     return f"no answer on {len(days)} days, last: {reason}; --retry-failed tries again"
-
-
-def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
-    settings = grid.experiment.run
-    jobs = tuple(grid.job(due.cell, due.fit.windows) for due in group)
-    return Task(
-        key=digest(
-            [
-                [due.fit.key, [str(day) for day in job.cutoffs]]
-                for due, job in zip(group, jobs, strict=True)
-            ]
-        ),
-        jobs=jobs,
-        kept=tuple(_goes_on_from(store, due) for due in group),
-        time_limit_s=settings.time_limit_s,
-        memory_limit_mib=settings.memory_limit_mib,
-        fits=tuple((due.cell, due.fit) for due in group),
-    )
 
 
 def kept_fit(store: Store, cell: GridCell, fit: PlannedFit) -> Path | None:

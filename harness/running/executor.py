@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from harness.errors import StoreError, one_line
-from harness.running.grid import GridCell, PlannedFit
+from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import (
     Ending,
@@ -84,6 +84,32 @@ class Task:
     fits: tuple[tuple[GridCell, PlannedFit], ...] = ()
     follows: tuple[LastFit | None, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        key: str,
+        *,
+        fits: Sequence[tuple[GridCell, PlannedFit]],
+        kept: Sequence[Path | None],
+        follows: Sequence[LastFit | None] = (),
+    ) -> Task:
+        """A task for some fits of a grid, within the limits of its experiment."""
+        return cls(
+            key=key,
+            jobs=tuple(grid.job(cell, fit.windows) for cell, fit in fits),
+            kept=tuple(kept),
+            time_limit_s=grid.experiment.run.time_limit_s,
+            memory_limit_mib=grid.experiment.run.memory_limit_mib,
+            fits=tuple(fits),
+            follows=tuple(follows),
+        )
+
+    @property
+    def starts(self) -> tuple[LastFit | None, ...]:
+        """For each job, the fit that its own starts from; None where there is none."""
+        return self.follows or (None,) * len(self.jobs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -136,6 +162,28 @@ class _Running:
     share: Any  # of windows done; shared with the process
     start: float
     gpu: str  # which it holds; '' for none
+
+    def ending(self) -> Ending | None:
+        """How its task ended, as the supervisor says; None while it runs."""
+        if self.supervisor.poll():
+            with suppress(EOFError, OSError):
+                found = self.supervisor.recv()
+                if isinstance(found, Ending):
+                    return found
+            return Ending(kind="no answer", reason="the process that watched over it vanished")
+        if time.monotonic() - self.start > self.task.time_limit_s + _BACKSTOP_S:
+            said = "the process that watched over it stopped working"
+            return Ending(kind="no answer", reason=said)
+        return None
+
+    def bury(self) -> None:
+        """Wait until its supervisor is gone."""
+        self.supervisor.close()
+        with _server_going():  # which buries it
+            self.process.join(_BACKSTOP_S)
+            if self.process.is_alive():
+                self.process.kill()
+                self.process.join()
 
 
 class LocalProcesses:
@@ -254,11 +302,11 @@ class LocalProcesses:
         if self._running:
             wait([item.supervisor for item in self._running], timeout=0 if ended else _POLL_S)
         for item in list(self._running):
-            ending = _reported(item)
+            ending = item.ending()
             if ending is None:
                 continue
             self._running.remove(item)
-            _gone(item, keep=True)
+            item.bury()
             self._gpus |= {item.gpu} - {""}
             found = ending
             if ending.kind == "done" and _copies_changed(item.task, item.scratch):
@@ -280,7 +328,8 @@ class LocalProcesses:
         for item in self._running:
             item.supervisor.close()  # which its supervisor sees
         for item in self._running:
-            _gone(item)
+            item.bury()
+            shutil.rmtree(item.scratch, ignore_errors=True)
         self._running, self._gpus = [], set(visible_gpus())
 
 
@@ -297,8 +346,7 @@ def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
         return copy
 
     jobs = []
-    follows = task.follows or (None,) * len(task.jobs)
-    for number, (job, kept, last) in enumerate(zip(task.jobs, task.kept, follows, strict=True)):
+    for number, (job, kept, last) in enumerate(zip(task.jobs, task.kept, task.starts, strict=True)):
         restored = copied(kept, f"kept-{number}") if kept else None
         start = copied(last.folder, f"last-{number}") if last else None
         jobs.append(dataclasses.replace(job, restored=restored, follows=start))
@@ -316,31 +364,6 @@ def _copies_changed(task: Task, scratch: Path) -> bool:
                     continue
             return True
     return False
-
-
-def _reported(item: _Running) -> Ending | None:
-    """How a task ended, as its supervisor says; None while it runs."""
-    if item.supervisor.poll():
-        with suppress(EOFError, OSError):
-            found = item.supervisor.recv()
-            if isinstance(found, Ending):
-                return found
-        return Ending(kind="no answer", reason="the process that watched over it vanished")
-    if time.monotonic() - item.start > item.task.time_limit_s + _BACKSTOP_S:
-        return Ending(kind="no answer", reason="the process that watched over it stopped working")
-    return None
-
-
-def _gone(item: _Running, *, keep: bool = False) -> None:
-    """Wait until a task's supervisor is gone, and remove what it wrote unless that is kept."""
-    item.supervisor.close()
-    with _server_going():  # which buries it
-        item.process.join(_BACKSTOP_S)
-        if item.process.is_alive():
-            item.process.kill()
-            item.process.join()
-    if not keep:
-        shutil.rmtree(item.scratch, ignore_errors=True)
 
 
 def end_family(leader: int, *, alive: bool) -> None:

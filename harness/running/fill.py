@@ -35,7 +35,6 @@ from harness.running.maintenance import Event, begin_anew, difference, events, r
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
 from harness.running.split import anchor_of
 from harness.running.store_folder import Store
-from harness.running.stored_cell import CellRecord
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
@@ -258,6 +257,8 @@ def fill(
     with store.journal.at_rest():
         whole = [c for c in asked if str(c) not in run.unanswered and has_cell(store, c)]
         records = {str(cell): cell_record(store, cell) for cell in whole}
+    fine = [c for c in whole if records[str(c)].failed < records[str(c)].windows]
+    answered = {cell.arm.name for cell in fine}
     return RunSummary(
         grid=run.grid,
         total=len(whole),
@@ -267,19 +268,9 @@ def fill(
         fits=run.fits,
         failed={name: found.first_reason for name, found in records.items() if found.failed},
         unanswered=run.unanswered,
-        lost=_lost(whole, records),
+        lost=tuple(dict.fromkeys(c.arm.name for c in whole if c.arm.name not in answered)),
         events=tuple(run.events),
     )
-
-
-def _lost(asked: Sequence[GridCell], records: Mapping[str, CellRecord]) -> tuple[str, ...]:
-    """Arms that have no forecast in any of their cells."""
-    found: dict[str, bool] = {}
-    for cell in asked:
-        record = records[str(cell)]
-        whole = record.failed == record.windows
-        found[cell.arm.name] = whole and found.get(cell.arm.name, True)
-    return tuple(name for name, whole in found.items() if whole)
 
 
 def not_run(grid: Grid, store: Store) -> list[GridCell]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.arm import (
     Arm,
@@ -125,6 +126,10 @@ class PlannedFit:
     identity: Mapping[str, Any]
     cutoff: str
     windows: Windows
+
+    def at(self, rows: slice | npt.NDArray[Any]) -> PlannedFit:
+        """The same fit at some of its origins."""
+        return dataclasses.replace(self, windows=self.windows.part(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

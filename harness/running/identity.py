@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -237,19 +237,19 @@ def weights_digest(arm: Arm) -> Mapping[str, str]:
         Path(f) for log in logs_in(arm) if isinstance(log, HasWeights) for f in log.weight_files()
     }
     files = sorted(set(map(Path, arm.weight_files())) - logs)
+
+    def name_of(file: Path) -> str:
+        """End of its path that no other file shares: its name, with folders where it must."""
+        for depth in range(1, len(file.parts)):
+            end = file.parts[-depth:]
+            if sum(other.parts[-depth:] == end for other in files) == 1:
+                return "/".join(end)
+        return str(file)
+
     try:
-        return {_shortest_name(file, files): file_digest(file) for file in files}
+        return {name_of(file): file_digest(file) for file in files}
     except OSError as problem:
         raise ArmError(
             f"weights {problem.filename} cannot be read: {problem.strerror}; they are named by "
             "its `weight_files`"
         ) from None
-
-
-def _shortest_name(file: Path, files: Sequence[Path]) -> str:
-    """End of a file's path that no other file shares: its name, with folders where it must."""
-    for depth in range(1, len(file.parts)):
-        end = file.parts[-depth:]
-        if sum(other.parts[-depth:] == end for other in files) == 1:
-            return "/".join(end)
-    return str(file)

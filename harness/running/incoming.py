@@ -99,9 +99,7 @@ def deliver(root: Path, finished: Finished) -> Path:
                 cutoffs=_days(task, number),
                 follows=last.state if last else "",
             )
-            for number, ((cell, fit), last) in enumerate(
-                zip(task.fits, task.follows or (None,) * len(task.fits), strict=True)
-            )
+            for number, ((cell, fit), last) in enumerate(zip(task.fits, task.starts, strict=True))
         ),
         environment=task.fits[0][0].environment,
         limits=task.fits[0][0].limits,

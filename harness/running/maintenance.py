@@ -136,13 +136,7 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
             continue
         dates = cell.split.dataset.series.dates
         rows = np.searchsorted(dates, np.array(list(last), dtype="datetime64[D]")) + 1
-        chosen = np.isin(fit.windows.origin, rows)
-        windows = dataclasses.replace(
-            fit.windows,
-            origin=fit.windows.origin[chosen],
-            fitted_at=fit.windows.fitted_at[chosen],
-        )
-        again = dataclasses.replace(fit, windows=windows)
+        again = fit.at(np.isin(fit.windows.origin, rows))
         repeats.append(Repeat(fit=again, sealed=last, made_anew=False))
     if not repeats:
         return None
@@ -150,17 +144,14 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
     start = last_fit(store, newest.fit)
     if cell.learns and kept_fit(store, cell, newest.fit) is not None and not isinstance(start, str):
         repeats.append(dataclasses.replace(newest, made_anew=True))
-    run = grid.experiment.run
-    task = Task(
-        key=digest([cell.line, "maintenance", cell.environment]),
-        jobs=tuple(grid.job(cell, each.fit.windows) for each in repeats),
-        kept=tuple(None if each.made_anew else kept_fit(store, cell, each.fit) for each in repeats),
-        time_limit_s=run.time_limit_s,
-        memory_limit_mib=run.memory_limit_mib,
-        fits=tuple((cell, each.fit) for each in repeats),
-        follows=tuple(
+    task = Task.of(
+        grid,
+        digest([cell.line, "maintenance", cell.environment]),
+        fits=[(cell, each.fit) for each in repeats],
+        kept=[None if each.made_anew else kept_fit(store, cell, each.fit) for each in repeats],
+        follows=[
             start if each.made_anew and isinstance(start, LastFit) else None for each in repeats
-        ),
+        ],
     )
     return Event(cell=cell, before=before, repeats=tuple(repeats), task=task)
 

@@ -310,11 +310,7 @@ class OnRay:
                     last_state=last.state if last else "",
                 )
                 for (each, fit), job, kept, last in zip(
-                    task.fits,
-                    task.jobs,
-                    task.kept,
-                    task.follows or (None,) * len(task.jobs),
-                    strict=True,
+                    task.fits, task.jobs, task.kept, task.starts, strict=True
                 )
             ),
             time_limit_s=task.time_limit_s,
@@ -489,11 +485,7 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     if others or mine.key != job.fit:
         raise ConfigError(f"{cell} would be computed with other {', '.join(others)}")
     days = cell.split.days(mine.windows.origin)
-    rows = [days.index(day) for day in job.cutoffs]
-    windows = dataclasses.replace(
-        mine.windows, origin=mine.windows.origin[rows], fitted_at=mine.windows.fitted_at[rows]
-    )
-    return dataclasses.replace(mine, windows=windows)
+    return mine.at(np.array([days.index(day) for day in job.cutoffs]))
 
 
 def carry_out_order(order: Order) -> NodeAnswer:

@@ -110,20 +110,11 @@ class Part:
 
     def at(self, rows: Rows) -> Part:
         """Some of the origins."""
-        forecast, values = self.forecast, self.forecast.distribution
         return dataclasses.replace(
             self,
             cutoff=self.cutoff[rows],
             reason=tuple(self.reason[row] for row in rows.tolist()),
-            forecast=Forecast.of_form(
-                forecast.form,
-                point=forecast.point[rows],
-                levels=forecast.levels,
-                values=None if values is None else values[rows],
-                fallback=tuple(forecast.fallback[row] for row in rows.tolist())
-                if forecast.fallback
-                else (),
-            ),
+            forecast=self.forecast.part(rows),
         )
 
 
@@ -164,7 +155,7 @@ def together(parts: Sequence[Part]) -> Part:
     return whole if np.array_equal(order, np.arange(len(order))) else whole.at(order)
 
 
-def write_part(file: Path, part: Part) -> memoryview:
+def write_part(file: Path, part: Part) -> bytes | memoryview:
     """Write a part's file, and give its content."""
     return write_atomically(file, part_bytes(part))
 
@@ -283,12 +274,12 @@ class TornTableError(StoreError):
     """A table is missing or torn."""
 
 
-def write_table(path: Path, columns: Mapping[str, Any]) -> memoryview:
+def write_table(path: Path, columns: Mapping[str, Any]) -> bytes | memoryview:
     """Write columns as a Parquet file, and give its content."""
     return write_atomically(path, table_bytes(columns))
 
 
-def write_atomically(path: Path, content: memoryview) -> memoryview:
+def write_atomically(path: Path, content: bytes | memoryview) -> bytes | memoryview:
     """Write a file, there whole or not at all; gives its content."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)

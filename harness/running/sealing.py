@@ -122,9 +122,6 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         When the store cannot be written.
     """
     left, ending = _read(finished, number, job)
-    if left.part is None and ending.kind == "done":
-        reason = "the process ended with exit code 0 and left no result"
-        ending = Ending(kind="failed", reason=reason)
     if left.part is None and ending.kind == "no answer":
         taken = _all_taken(store, due)
         return Sealed() if taken else Sealed(problem=ending.reason, no_answer=True)
@@ -172,8 +169,7 @@ def _in_vain(
     key = str(due.fit.identity.get("follows", ""))
     if not key or _goes_on(due):
         return False
-    started = finished.task.follows[number] if finished.task.follows else None
-    known = store.fit(key)
+    started, known = finished.task.starts[number], store.fit(key)
     return known is None or started is None or started.state != known.state(key)
 
 
@@ -206,18 +202,19 @@ def _all_taken(store: Store, due: Due) -> bool:
 
 def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
     """What a process left of a job, and how it ended in the light of that."""
-    ending = finished.ending
-    if finished.left is None:
-        return Left(), ending
-    try:
-        return read_left(finished.left / str(number), job, vouched=ending.vouched), ending
-    except StoreError as problem:
-        said = str(problem).replace(f"{finished.left}/", "")
-        if isinstance(problem, ChangedFileError):
-            ending = Ending(kind="no answer", reason=said)
-        elif ending.kind == "done":
-            ending = Ending(kind="failed", reason=f"the process left no result: {said}")
-        return Left(), ending
+    left, ending = Left(), finished.ending
+    reason = "the process ended with exit code 0 and left no result"
+    if finished.left is not None:
+        try:
+            left = read_left(finished.left / str(number), job, vouched=ending.vouched)
+        except StoreError as problem:
+            said = str(problem).replace(f"{finished.left}/", "")
+            reason = f"the process left no result: {said}"
+            if isinstance(problem, ChangedFileError):
+                ending = Ending(kind="no answer", reason=said)
+    if left.part is None and ending.kind == "done":
+        ending = Ending(kind="failed", reason=reason)
+    return left, ending
 
 
 def seal_unfit(store: Store, due: Due, reason: str, limit: Limit | None = None) -> Sealed:
@@ -290,6 +287,12 @@ def _seal_part(
     name = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
     key, replaces = _own_name(store, due, name, bytes_digest(whole))
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = {  # what is only made good again keeps the time it was issued at
+        day: at
+        for seal in store.seals(due.fit.key).values()
+        for day, at in zip(seal.cutoffs, seal.issued_at, strict=True)
+        if day in due.expected
+    }
     fallback = part.forecast.fallback or ("",) * len(part)
     failures = [why or said for why, said in zip(part.reason, fallback, strict=True)]
     failed = tuple(day for day, why in zip(cutoffs, failures, strict=True) if why)
@@ -299,7 +302,7 @@ def _seal_part(
         file=bytes_digest(whole),
         cutoffs=cutoffs,
         digests=digests,
-        issued_at=_issued(store, due, cutoffs, now),
+        issued_at=tuple(before.get(day, now) for day in cutoffs),
         horizon=windows.horizon,
         gap=windows.gap,
         rows=rows,
@@ -376,14 +379,6 @@ def part_key(
             "rows": rows,
         }
     )
-
-
-def _issued(store: Store, due: Due, cutoffs: tuple[str, ...], now: str) -> tuple[str, ...]:
-    """When each origin was issued; one that is only made good again keeps its time."""
-    known: dict[str, str] = {}
-    for seal in store.seals(due.fit.key).values():
-        known |= dict(zip(seal.cutoffs, seal.issued_at, strict=True))
-    return tuple(known[day] if day in due.expected else now for day in cutoffs)
 
 
 def _fit(

@@ -131,13 +131,19 @@ def supervise(
         executor.close()
         os.close(said)
         os.close(vouched)
-        _work(partial(work, partial(_vouch, vouching)), saying)
+
+        def vouch(name: str, digest: str) -> None:
+            line = f"{digest} {name}\n".encode(errors="surrogateescape")
+            while line:
+                line = line[os.write(vouching, line) :]
+
+        _work(partial(work, vouch), saying)
     os.close(saying)
     os.close(vouching)
     watched = _Watched(
         worker=worker, said=said, vouched=vouched, limits=limits, start=time.monotonic()
     )
-    with _opened(log) as stream, _Output(stream) as output:
+    with _Output(log) as output:
         ending = watched.until_it_ends(output, executor)
         killed = _end_descendants()
         watched.drain(output)
@@ -149,17 +155,6 @@ def supervise(
         ending = Ending(kind="no answer", reason="processes it started could not be ended")
     with suppress(OSError):
         executor.send(dataclasses.replace(ending, vouched=files))
-
-
-def _opened(log: Path) -> BinaryIO:
-    """The log to write; nothing where the disk has no room for one, which costs no unit.
-
-    What is written is not kept back: a disk that is full must not refuse it when it is closed.
-    """
-    try:
-        return log.open("wb", buffering=0)
-    except OSError:
-        return Path(os.devnull).open("wb", buffering=0)
 
 
 def _work(work: Callable[[], None], saying: int) -> None:
@@ -186,13 +181,6 @@ def _work(work: Callable[[], None], saying: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def _vouch(pipe: int, name: str, digest: str) -> None:
-    """Tell the supervisor what a file holds."""
-    line = f"{digest} {name}\n".encode(errors="surrogateescape")
-    while line:
-        line = line[os.write(pipe, line) :]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -320,10 +308,17 @@ def _end_descendants() -> bool:
 
 
 class _Output:
-    """A log that keeps the start and the end of what is printed, within a limit."""
+    """A log that keeps the start and the end of what is printed, within a limit.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    Where the disk has no room for it, nothing is kept, which costs no unit.
+    """
+
+    def __init__(self, log: Path) -> None:
+        # not buffered: a disk that is full must not refuse what is written when it is closed
+        try:
+            self._stream: BinaryIO = log.open("wb", buffering=0)
+        except OSError:
+            self._stream = Path(os.devnull).open("wb", buffering=0)  # noqa: SIM115  # until the end
         self._room = LOG_BYTES
         self._tail = b""
         self._dropped = 0
@@ -336,7 +331,7 @@ class _Output:
         if self._dropped:
             note = f"\n[{self._dropped} bytes of output were not kept]\n"
             self._tail = note.encode() + self._tail
-        with suppress(OSError):
+        with self._stream, suppress(OSError):
             self._stream.write(self._tail)
 
     def copy_from(self, pipe: int) -> bool:

@@ -362,7 +362,8 @@ class _Answer:
         expect_answer(forecast, contexts)
         if not forecast.has_distribution:
             forecast = self.distribution().around(forecast, contexts.last)
-        return forecast.steps(self.job.plan.gap) if self.job.plan.gap else forecast
+        gap = self.job.plan.gap
+        return forecast.part(steps=slice(gap, None)) if gap else forecast
 
     def batches(self, origins: Rows, part: slice) -> Iterator[slice]:
         """Cut some of the origins [W] into calls in which none decides what another is handed.

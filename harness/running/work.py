@@ -22,7 +22,7 @@ import numpy as np
 
 from harness.errors import ChangedFileError, StoreError
 from harness.parsing import parse_json, parse_record
-from harness.running.parts import Part, read_part, write_part, write_table
+from harness.running.parts import Part, read_part, write_atomically, write_part, write_table
 from harness.running.unit import RESIDUALS, STATE, Job, UnitResult, carry_out
 
 _Content = bytes | memoryview
@@ -161,12 +161,9 @@ def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> Iterator[tuple[st
     yield FIT_FILE, _write_json(folder / FIT_FILE, report)
 
 
-def _write_json(file: Path, report: Any) -> bytes:
+def _write_json(file: Path, report: Any) -> _Content:
     content = json.dumps(dataclasses.asdict(report), sort_keys=True).encode()
-    draft = file.with_name(f".{file.name}")
-    draft.write_bytes(content)
-    draft.replace(file)
-    return content
+    return write_atomically(file, content)
 
 
 def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = None) -> Left:

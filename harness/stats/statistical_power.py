@@ -305,6 +305,8 @@ class Precision:
         share that is tested (Wilson). So a margin m keeps Z below the smaller root of
         ``(distance - Z)^2 = m^2 (1 + lean Z - bend Z^2)``, and all methods below the least.
         """
+        from scipy.special import ndtr
+
         seeds = self.candidate_seeds, self.legacy_seeds * (1 + distance / self.ratio) ** 2
         origins = self.origins - 2 * distance * self.along + distance**2 * self.level
         origins = max(0.0, origins)  # of what is tested: candidate - (effect + distance) legacy
@@ -322,7 +324,10 @@ class Precision:
         far = distance / error
         middle, first = far + square * follows / 2, 1 + square * bend
         root = (middle - np.sqrt(np.maximum(0.0, middle**2 - first * (far**2 - square)))) / first
-        return _chance_below(root.min(axis=0), lean)
+        # a normal z as ``z + lean (z^2 - 1) / 6``: Cornish and Fisher (1938), first term
+        rest = root.min(axis=0) + lean / 6
+        found: Array = ndtr(2 * rest / (1 + np.sqrt(np.maximum(0.0, 1 + 2 / 3 * lean * rest))))
+        return found
 
     def detectable(self, power: float) -> float | None:
         """Smallest distance from the bound that is shown with the chance `power`.
@@ -368,18 +373,6 @@ def both_shown(one: Array, other: Array) -> Array:
     samples may be short enough in the others.
     """
     found: Array = np.maximum(0.0, one + other - 1)
-    return found
-
-
-def _chance_below(deviates: Array, lean: float) -> Array:
-    """Chance of a smaller mean of skewness `lean`: ``z + lean (z^2 - 1) / 6`` of a normal z.
-
-    Source: Cornish and Fisher (1938), first term.
-    """
-    from scipy.special import ndtr
-
-    rest = deviates + lean / 6
-    found: Array = ndtr(2 * rest / (1 + np.sqrt(np.maximum(0.0, 1 + 2 / 3 * lean * rest))))
     return found
 
 

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 import baselines
 from baselines.networks.adaptive import _HeadScale, _PhaseSpectrum
 from baselines.networks.correlation import _LagAttention
-from baselines.networks.feed import feed_forward
-from baselines.networks.layers import dropped
-from baselines.networks.smoothing import (
+from baselines.networks.decomposition import (
     Groups,
     less_average,
     unsmoothed,
     unsmoothed_by_mixture,
 )
+from baselines.networks.feed import feed_forward
+from baselines.networks.layers import dropped
 from baselines.networks.spectrum import shifted_sum
 
 PLAIN: dict[str, Any] = {

@@ -100,7 +100,7 @@ def test_steps_leave_the_gap_out():
     """The steps of a gap are forecast and not judged."""
     samples = np.arange(2 * 5 * 6, dtype=float).reshape(2, 5, 6)
 
-    found = Forecast.of_samples(samples).steps(2)
+    found = Forecast.of_samples(samples).part(steps=slice(2, None))
 
     assert found.point.shape == (2, 4)
     assert np.array_equal(found.samples, samples[:, :, 2:])
@@ -141,7 +141,7 @@ def test_later_steps_keep_every_part():
         point=-deviation, levels=np.empty(0), deviation=deviation, fallback=("", "crash")
     )
 
-    cut = whole.steps(1)
+    cut = whole.part(steps=slice(1, None))
 
     assert cut.point.tolist() == [[-2.0, -3.0], [-5.0, -6.0]]
     assert cut.deviation.tolist() == [[2.0, 3.0], [5.0, 6.0]]

@@ -31,6 +31,7 @@ BATCH = 16
 """Windows at once where batch mates matter: some arms look at those of a large batch only."""
 SAME = 1e-5
 """Forecasts that are no farther apart are the same."""
+_FIRST = slice(0, 1)
 
 
 def _origins(subject: ArmSubject, arm: Arm) -> tuple[int, ...]:
@@ -65,19 +66,10 @@ def batch_mates(subject: ArmSubject) -> Measured:
     origins = _origins(subject, arm)
     together = _forecast(subject, arm, *origins)
     gaps = [
-        gap_of(_row(together, index), _forecast(subject, arm, origin))
+        gap_of(together.part(slice(index, index + 1)), _forecast(subject, arm, origin))
         for index, origin in enumerate(origins)
     ]
     return Measured(value=max(gaps), said=f"alone and in a batch of {len(gaps)}: {max(gaps):.2g}")
-
-
-def _row(forecast: Forecast, index: int) -> Forecast:
-    """One window of a forecast, with all it says of it."""
-    parts: dict[str, Any] = {
-        name: None if (values := getattr(forecast, name)) is None else values[index : index + 1]
-        for name in ("point", "quantiles", "samples", "deviation")
-    }
-    return Forecast(levels=forecast.levels, **parts)
 
 
 @predicate(
@@ -104,9 +96,11 @@ def blind_to_future(subject: ArmSubject) -> Measured:
         raise NotApplicableError("it answers the same question differently each time")
     batch = subject.contexts(arm, early, *_later(subject, early))
     later = batch.dates > batch.dates[0, -1]
-    beside = _row(_answer(arm, batch), 0)
-    told = gap_of(beside, _row(_answer(arm, _with_others(batch, later)), 0))
-    if _draws(subject, arm, early):
+    beside = _answer(arm, batch).part(_FIRST)
+    told = gap_of(beside, _answer(arm, _with_others(batch, later)).part(_FIRST))
+    seed_all(0)
+    declared = isinstance(arm, Samples) and arm.draws
+    if declared or _moves_a_generator(arm, subject.contexts(arm, early)):
         if told > SAME and _beside_earlier(subject, arm, early) > SAME:
             raise NotApplicableError("its batch mates decide what it draws, later ones or not")
     else:
@@ -127,7 +121,7 @@ def _beside_earlier(subject: ArmSubject, arm: Arm, early: int) -> float:
     batch = subject.contexts(arm, early, *mates_at)
     mates = np.zeros(batch.dates.shape, dtype=bool)
     mates[1:] = np.isfinite(batch.target[1:])
-    pair = [_row(_answer(arm, each), 0) for each in (batch, _with_others(batch, mates))]
+    pair = [_answer(arm, each).part(_FIRST) for each in (batch, _with_others(batch, mates))]
     return gap_of(*pair)
 
 
@@ -141,12 +135,8 @@ def _with_others(contexts: Contexts, where: npt.NDArray[np.bool_]) -> Contexts:
     return dataclasses.replace(contexts, target=target, past=past)
 
 
-def _draws(subject: ArmSubject, arm: Arm, origin: int) -> bool:
-    """Whether it draws random numbers: it says so, or a global generator moves."""
-    if isinstance(arm, Samples) and arm.draws:
-        return True
-    contexts = subject.contexts(arm, origin)
-    seed_all(0)
+def _moves_a_generator(arm: Arm, contexts: Contexts) -> bool:
+    """Whether a forecast draws from a global generator."""
     before = generator_states()
     arm.forecast(contexts)
     return generator_states() != before
@@ -177,9 +167,7 @@ def generators_stay(subject: ArmSubject) -> Measured:
     arm = subject.fitted()
     contexts = subject.contexts(arm, *_origins(subject, arm))
     _answer(arm, contexts)  # whatever it loads late is there now
-    before = generator_states()
-    arm.forecast(contexts)
-    moved = generator_states() != before
+    moved = _moves_a_generator(arm, contexts)
     said = "a forecast moves a global generator" if moved else "a forecast moves none"
     return Measured(value=float(moved), said=said)
 

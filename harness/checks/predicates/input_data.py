@@ -24,11 +24,13 @@ from harness.checks.predicates.probe import (
     ProbeBatch,
     apart,
     built,
+    calls_of,
     constant_batch,
     forecast,
     largest,
     make_batch,
     quiet,
+    tensor_of,
 )
 from harness.checks.subject import Subject
 
@@ -161,30 +163,19 @@ def history_matters(subject: Subject) -> Measured:
     found = {
         "x_enc": _change(model, batch, batch.with_values(x_enc=noisy)),
         "x_dec": _change(model, batch, batch.with_values(x_dec=label)),
-        **_gradient_ratio(subject, batch),
     }
+    model = quiet(subject).train()
+    sides = [part(model, name) for name in ("encoder", "decoder")]
+    if all(side is not None and list(side.parameters()) for side in sides):
+        training_loss(subject, model, tensor_of(model(*batch.inputs)), batch.truth).backward()
+        given = [[p.grad for p in s.parameters() if p.grad is not None] for s in sides]
+        encoder, decoder = (sum(float(g.square().sum()) for g in side) ** 0.5 for side in given)
+        if decoder > 0:
+            found["gradients"] = encoder / decoder
     said = f"output change {found['x_enc']:.2g} for x_enc, {found['x_dec']:.2g} for x_dec"
     if "gradients" in found:
         said += f"; gradient norm of encoder over decoder {found['gradients']:.2g}"
     return Measured(value=found["x_enc"], said=said, more=found)
-
-
-def _gradient_ratio(subject: Subject, batch: ProbeBatch) -> dict[str, float]:
-    """Gradient norm of `encoder` over that of `decoder`, where both are there."""
-    from harness.checks.predicates.probe import tensor_of
-
-    model = quiet(subject).train()
-    sides = [part(model, name) for name in ("encoder", "decoder")]
-    if any(side is None or not list(side.parameters()) for side in sides):
-        return {}
-    output = tensor_of(model(*batch.inputs))
-    training_loss(subject, model, output, batch.truth).backward()
-    encoder, decoder = (
-        sum(float(p.grad.square().sum()) for p in side.parameters() if p.grad is not None) ** 0.5
-        for side in sides
-        if side is not None
-    )
-    return {"gradients": encoder / decoder} if decoder > 0 else {}
 
 
 @predicate(
@@ -303,6 +294,8 @@ def no_jumps(subject: Subject) -> Measured:
     there are decompositions, theirs tells whether they or the choice of lags make the jump.
     Rounding to tokens makes one at every edge between two.
     """
+    import torch
+
     model, batch = subject.build().eval(), make_batch(subject.sizes, 1)
     take_its_word(model, "reads_tokens")
 
@@ -313,8 +306,20 @@ def no_jumps(subject: Subject) -> Measured:
 
     found = {"forecast": _jump(shifted)}
     said = f"a jump of {found['forecast']:.2g} is left at a shift of {FINEST:.0e}"
-    trends = _decompositions(model, batch)
-    if trends:
+    named = [m for n, m in model.named_modules() if _DECOMPOSITION.fullmatch(n.rsplit(".")[-1])]
+    handed = {
+        module: args[0].detach()
+        for module, args in calls_of(model, batch, named)
+        if args and isinstance(args[0], torch.Tensor)
+    }
+
+    def seasonal(module: Any, x: Tensor, shift: float) -> Tensor:
+        with torch.no_grad():
+            first: Tensor = module(x + shift)[0]
+        return first
+
+    if handed:
+        trends = (partial(seasonal, module, x) for module, x in handed.items())
         found["decompositions"] = worst(map(_jump, trends))
         said += f"; of {found['decompositions']:.2g} in the decompositions alone"
     return Measured(value=found["forecast"], said=said, more=found)
@@ -341,30 +346,3 @@ def _jump(path: Path) -> float:
                 low, first = middle, between
         left.append(largest(last - first))
     return worst(left)
-
-
-def _decompositions(model: Any, batch: ProbeBatch) -> list[Path]:
-    """The first part of each decomposition, as a path over shifts of what it was called with."""
-    import torch
-
-    called: dict[Any, Tensor] = {}
-    named = [m for n, m in model.named_modules() if _DECOMPOSITION.fullmatch(n.rsplit(".")[-1])]
-
-    def keep(module: Any, args: tuple[Any, ...]) -> None:
-        if args and isinstance(args[0], torch.Tensor):
-            called[module] = args[0].detach()
-
-    handles = [module.register_forward_pre_hook(keep) for module in named]
-    forecast(model, batch)
-    for handle in handles:
-        handle.remove()
-
-    def path_of(module: Any, x: Tensor) -> Path:
-        def path(shift: float) -> Tensor:
-            with torch.no_grad():
-                first: Tensor = module(x + shift)[0]
-            return first
-
-        return path
-
-    return [path_of(module, x) for module, x in called.items()]

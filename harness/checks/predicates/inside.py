@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.checks.predicate import SEVERAL, Measured, NotApplicableError, attempt, predicate
 from harness.checks.predicates.probe import (
     ProbeBatch,
+    calls_of,
     forecast,
     largest,
     make_batch,
@@ -283,7 +285,12 @@ def newest_rows_count(subject: Subject) -> Measured:
     import torch
 
     model = subject.build().eval()
-    called = _recorded(model, make_batch(subject.sizes, 4))
+    names = {module: name for name, module in cross_attentions(model)}
+    called = {
+        names[module]: (module, (args[0].detach(), args[1].detach()))
+        for module, args in calls_of(model, make_batch(subject.sizes, 4), names)
+        if len(args) > 1 and all(isinstance(each, torch.Tensor) for each in args[:2])
+    }
     if not called:
         raise NotApplicableError("it exposes no cross-attention called with tensors")
     shares = {}  # least gradient norm of a newest row over the median's; 0 where no row has any
@@ -301,27 +308,6 @@ def newest_rows_count(subject: Subject) -> Measured:
     last = f"the newest {_newest(x, seen)} of {seen.shape[1]} rows"
     said = f"{name}: the least of {last} gets {shares[name]:.2g}"
     return Measured(value=shares[name], said=f"{said} of the median gradient")
-
-
-def _recorded(model: Any, batch: ProbeBatch) -> dict[str, tuple[Any, tuple[Tensor, Tensor]]]:
-    """Cross-attention modules with the rows they were called with, by name."""
-    import torch
-
-    found: dict[str, tuple[Any, tuple[Tensor, Tensor]]] = {}
-    handles = []
-    for name, module in cross_attentions(model):
-
-        def keep(module: Any, args: tuple[Any, ...], _name: str = name) -> None:
-            if len(args) > 1 and all(isinstance(a, torch.Tensor) for a in args[:2]):
-                found[_name] = (module, (args[0].detach(), args[1].detach()))
-
-        handles.append(module.register_forward_pre_hook(keep))
-    try:
-        forecast(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
 
 def _newest(x: Tensor, source: Tensor) -> int:
@@ -393,15 +379,9 @@ def slots_are_aligned(subject: Subject) -> Measured:
 
 def _decoder_values(model: Any, batch: ProbeBatch) -> Tensor:
     """What the decoder's embedding is called with."""
-    kept: list[Tensor] = []
-    handle = part(model, "dec_embedding").register_forward_pre_hook(
-        lambda _, args: kept.append(args[0])
-    )
-    try:
-        forecast(model, batch)
-    finally:
-        handle.remove()
-    return kept[0]
+    (_, args), *_ = calls_of(model, batch, [part(model, "dec_embedding")])
+    values: Tensor = args[0]
+    return values
 
 
 @predicate(
@@ -413,13 +393,22 @@ def _decoder_values(model: Any, batch: ProbeBatch) -> Tensor:
 )
 def gradients_are_true(subject: Subject) -> Measured:
     """Check each custom autograd function, and a `decomposer`, in float64 by differences."""
+    from torch.autograd import gradcheck
+
     model, batch = quiet(subject).eval(), make_batch(subject.sizes, 2)
     faults, checked = list[str](), list[str]()
-    for name, call, tensors in [*_functions(model, batch), *_decomposers(model, batch)]:
+    cases, splitter = list(_functions(model, batch)), part(model, "decomposer")
+    if splitter is not None:
+        series = calls_of(model, batch, [splitter])[0][1][0].detach().double()
+        splitter.double()
+        cases.append(("decomposer", lambda x: tuple(splitter(x)), [series]))
+    how = {"fast_mode": True, "raise_exception": False, "check_undefined_grad": False}
+    for name, call, tensors in cases:
         checked.append(name)
-        fault = _gradient_fault(call, tensors)
-        if fault:
-            faults.append(f"{name}: {fault}")
+        inputs = [tensor.clone().requires_grad_() for tensor in tensors]
+        fine, fault = attempt(partial(gradcheck, call, inputs, nondet_tol=math.inf, **how))
+        if fault or not fine:
+            faults.append(f"{name}: {fault or 'differs from finite differences'}")
     if not checked:
         raise NotApplicableError("it has no custom autograd function and no `decomposer`")
     names = ", ".join(sorted(set(checked)))
@@ -493,34 +482,3 @@ def _arguments(function: Any, run: Any) -> tuple[Any, ...] | None:
         else:
             del function.apply
     return calls[0] if calls else None
-
-
-def _decomposers(model: Any, batch: ProbeBatch) -> Iterator[tuple[str, Any, list[Tensor]]]:
-    """A `decomposer` with the series it was called with."""
-    splitter = part(model, "decomposer")
-    if splitter is None:
-        return
-    kept: list[Tensor] = []
-    handle = splitter.register_forward_pre_hook(lambda _, args: kept.append(args[0]))
-    forecast(model, batch)
-    handle.remove()
-    splitter.double()
-    yield "decomposer", lambda x: tuple(splitter(x)), [kept[0].detach().double()]
-
-
-def _gradient_fault(call: Any, tensors: list[Tensor]) -> str:
-    """How a gradient departs from differences; empty when it does not."""
-    from torch.autograd import gradcheck
-
-    inputs = [tensor.clone().requires_grad_() for tensor in tensors]
-    fine, fault = attempt(
-        lambda: gradcheck(
-            call,
-            inputs,
-            fast_mode=True,
-            raise_exception=False,
-            check_undefined_grad=False,
-            nondet_tol=math.inf,
-        )
-    )
-    return fault or ("" if fine else "differs from finite differences")

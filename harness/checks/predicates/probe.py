@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,23 @@ def forecast(model: Any, batch: ProbeBatch, *, seed: int = 0) -> Tensor:
     torch.manual_seed(seed)
     with torch.no_grad():
         return tensor_of(model(*batch.inputs))
+
+
+def calls_of(
+    model: Any, batch: ProbeBatch, parts: Iterable[Any]
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Calls of some modules inside that a forecast makes, in order, with what each was handed."""
+    calls: list[tuple[Any, tuple[Any, ...]]] = []
+    handles = [
+        each.register_forward_pre_hook(lambda module, args: calls.append((module, args)))
+        for each in parts
+    ]
+    try:
+        forecast(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
 
 
 def largest(tensor: Tensor) -> float:

@@ -518,7 +518,7 @@ def test_an_interrupted_import_can_be_repeated(
 ) -> None:
     """Data without its manifest is no dataset; the same import then completes it."""
     with monkeypatch.context() as patch:
-        patch.setattr("harness.data.importer.manifest_text", lambda manifest: 1 / 0)
+        patch.setattr("harness.data.manifest.manifest_text", lambda manifest: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             take(dated(DAYS))
 

@@ -338,7 +338,7 @@ def test_a_death_at_any_step_leaves_a_dataset(
     folder: Path, update: Callable[..., Updated], monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     """The old rows or the new ones are there, whole, and the same update completes it."""
-    import harness.data.update as module
+    import harness.data.manifest as module
 
     written = []
     real = module.write_whole
