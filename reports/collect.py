@@ -18,6 +18,7 @@ from harness.errors import ConfigError, StoreError
 from harness.evidence.estimand import Skill, loss_of
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
+from harness.gate.dossier import Dossier
 from harness.gate.history import (
     Entry,
     before,
@@ -370,8 +371,8 @@ def collect_history(grid: Grid, store: Store, *, page: str = "") -> HistoryInput
     policy = dataclasses.replace(
         grid.experiment.policy, candidate=verdict.candidate, baseline=verdict.legacy
     )
-    found = scored(grid, store)
-    scores = deciding_scores(grid, store, policy, found)
+    asked = Dossier(grid=grid, store=store, policy=policy)
+    scores = deciding_scores(asked, scored(grid, store))
     taken = looks_of(store, name)
     wait = sessions_to_next(grid, scores) if verdict.look is not None else None
     return HistoryInput(

@@ -260,6 +260,25 @@ class Experiment:
         """Copy the experiment with other seeds."""
         return dataclasses.replace(self, run=dataclasses.replace(self.run, seeds=tuple(seeds)))
 
+    def policy_on(self, *, baseline: str | None, candidate: str | None) -> Policy:
+        """The policy on another pair of arms; None leaves a side as it is.
+
+        Raises
+        ------
+        ConfigError
+            When the experiment has no arm of that name.
+        """
+        names = [arm.name for arm in self.arms]
+        for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
+            if name is not None and name not in names:
+                near, there = meant(name, names), ", ".join(names)
+                raise ConfigError(f"{flag} '{name}': no such arm{near}; there are {there}")
+        return dataclasses.replace(
+            self.policy,
+            baseline=baseline or self.policy.baseline,
+            candidate=candidate or self.policy.candidate,
+        )
+
     def with_policy(self, path: Path) -> Experiment:
         """Copy the experiment with the policy of another file.
 

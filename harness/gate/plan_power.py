@@ -92,12 +92,11 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
         When there are neither stored scores of the pair nor two light reference arms.
     """
     scores: list[UnitScores] = []
-    pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
-    cells = tuple(cell for cell in grid.cells if cell.arm.name in pair_.values())
+    cells = tuple(cell for cell in grid.cells if cell.arm.name in policy.pair)
     if store is not None and all(has_cell(store, cell) for cell in cells):
         stored = scored(dataclasses.replace(grid, cells=cells), store)
         scores = [] if stored.problems else stored.scores
-    source = fact(FactCode.STORED_SCORES, **pair_)
+    source = fact(FactCode.STORED_SCORES, candidate=policy.candidate, legacy=policy.baseline)
     if not scores:
         scores, source = _stand_ins(grid, policy)
     declared = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]

@@ -18,6 +18,7 @@ from harness.errors import StoreError
 from harness.evidence.comparison import answer
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Looks
+from harness.gate.dossier import Dossier
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
@@ -148,14 +149,14 @@ def rehearse(
     pairs, start = read_pairs(settings, done.grid, opened.store), max(starts)
     found = scored(grid, opened.store)
     policy = settings.experiment.policy
-    names = (policy.candidate, policy.baseline)
-    lacking = [each.cell for each in found.cells if each.arm in names and not each.scores]
+    lacking = [each.cell for each in found.cells if each.arm in policy.pair and not each.scores]
     if lacking or found.problems:
         raise StoreError(
             f"{opened.store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are "
             "missing; `abharness run` makes them"
         )
-    scores = [in_time_order(u) for u in deciding_scores(grid, opened.store, policy, found)]
+    asked = Dossier(grid=grid, store=opened.store, policy=policy)
+    scores = [in_time_order(unit) for unit in deciding_scores(asked, found)]
     sessions = {name: split.dataset.series.dates for name, split in grid.splits.items()}
     until = min(each.last for each in pairs)
     nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= until})
