@@ -52,7 +52,7 @@ from harness.gate.stored_scores import (
     scoring_digest,
     truths_of,
 )
-from harness.judging.declared import Given
+from harness.judging.declared import Given, JudgedGrid
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -370,7 +370,8 @@ def verdict_from(
     if given.look is not None and given.look.prospective:
         calibration, scores = None, at_look_only(scores, given.look.prospective)
     ask = ComparesOnce()
-    evidence = gather(policy, declared, scores, given, ask=ask)
+    grid = JudgedGrid(policy=policy, declared=declared, scores=scores, given=given)
+    evidence = gather(grid, ask=ask)
     diagnostics = diagnose(
         scores,
         candidate=policy.candidate,
@@ -379,7 +380,7 @@ def verdict_from(
         alpha=policy.alpha,
         calibration=calibration,
     )
-    tested = self_test(evidence, declared, scores, ask=ask)
+    tested = self_test(evidence, ask=ask)
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 

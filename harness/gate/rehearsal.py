@@ -25,7 +25,7 @@ from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import latches, look_at
-from harness.judging.verdict import Verdict, conclude, gather
+from harness.judging.verdict import Verdict, verdict_on
 from harness.running.grid import Grid
 from harness.running.store_folder import Store
 from harness.scoring.metrics import AGGREGATES
@@ -156,7 +156,7 @@ def _stream(
             earlier=[each for each, _ in taken],
             latched=latched,
         )
-        verdict = conclude(gather(policy, declared, there, Given(look=look), ask=answer))
+        verdict = verdict_on(policy, declared, there, Given(look=look), ask=answer)
         taken.append((look, verdict))
         latched = latches(verdict.findings, look)
         if verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT) or look.last:

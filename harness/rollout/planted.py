@@ -24,7 +24,7 @@ from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
-from harness.judging.verdict import Verdict, conclude, gather
+from harness.judging.verdict import Verdict, verdict_on
 from harness.rollout.harm import place_after, seen_of
 from harness.rollout.night import OpenRollout
 from harness.rollout.sentinel import NIGHTS
@@ -316,7 +316,7 @@ class StageWalk:
                 latched=self.latched,
             )
             given = Given(look=look)
-            verdict = conclude(gather(self.policy, self.declared, there, given, ask=answer))
+            verdict = verdict_on(self.policy, self.declared, there, given, ask=answer)
             self.looks = (*self.looks, (look, verdict))
             self.latched = latches(verdict.findings, look)
         if not self.looks:
