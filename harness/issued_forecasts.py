@@ -216,34 +216,34 @@ def records_in(
     label: str = "the frame",
 ) -> Records:
     """The records of a pandas frame; see `read_records`."""
-    table = table.rename(columns=str)
-    names = _roles(list(table), columns or {}, label)
+    frame = _Frame(table=table.rename(columns=str), label=label)
+    names = frame.roles(columns or {})
     if not len(table):
         raise ArmError(f"{label} holds no row")
-    named = [names.get("series"), *(each for each in _TARGETS if each in table)]
-    table = _of_one(table, [each for each in named if each], "series", series, label)
+    named = [names.get("series"), *(each for each in _TARGETS if each in frame.table)]
+    frame = frame.of_one([each for each in named if each], "series", series)
     by_row = names.pop("model", "")
-    if by_row and _numbers_in(table[by_row]):
+    if by_row and frame.holds_numbers(by_row):
         by_row = ""  # a path that is called so
     if by_row:
-        table = _of_one(table, [by_row], "model", model, label)
-    once = table.drop_duplicates(ignore_index=True)
-    again = len(table) - len(once)
+        frame = frame.of_one([by_row], "model", model)
+    once = frame.table.drop_duplicates(ignore_index=True)
+    again = len(frame.table) - len(once)
     notes = [f"{again} rows are there twice, the same: each counts once"] if again else []
-    table = once
+    frame = replace(frame, table=once)
     others = {*names.values(), *_TARGETS, by_row, "index", ""}
-    values = [name for name in table if name not in others and not name.startswith("Unnamed")]
-    texts = [name for name in values if name != model and not _numbers_in(table[name])]
+    values = [name for name in once if name not in others and not name.startswith("Unnamed")]
+    texts = [name for name in values if name != model and not frame.holds_numbers(name)]
     values = [name for name in values if name not in texts] or values
     if texts and texts != values:
         notes.append(f"it has no numbers in {', '.join(map(repr, texts))}: not read as forecasts")
-    chosen = _forecasts(values, "" if by_row else model, interval, label)
+    chosen = frame.forecasts(values, "" if by_row else model, interval)
     if by_row:
-        chosen = replace(chosen, model=str(table[by_row].iloc[0]))
-    days = _days(table[names["day"]], names["day"], label)
-    times = _times(table[names["issued"]], names["issued"], label) if "issued" in names else None
-    cutoff = _cutoffs(table, names, days, times, label)
-    numbers = {name: _numbers(table[name], name, label) for name in chosen.columns}
+        chosen = replace(chosen, model=str(once[by_row].iloc[0]))
+    days = frame.days(names["day"])
+    times = frame.times(names["issued"]) if "issued" in names else None
+    cutoff = frame.cutoffs(names, days, times)
+    numbers = {name: frame.numbers(name) for name in chosen.columns}
     path, quantiles = chosen.read_from(numbers)
     found: dict[Any, IssuedForecast] = {}
     replaced = 0
@@ -257,12 +257,15 @@ def records_in(
                 f"{label}: two forecasts of {day} with the cutoff {cutoff[rows[0]]}; expected "
                 "one, or a column issued_at that tells them apart"
             )
+        begins = days[rows[0]]
+        issued = None if times is None else times[rows[0]].astype("datetime64[D]")
+        late = issued is not None and issued > begins
         record = IssuedForecast(
             days=days[rows],
             point=path[rows],
             quantiles=quantiles[rows],
-            late="" if times is None else _late(times[rows[0]], days[rows[0]]),
-            same_day=times is not None and times[rows[0]].astype("datetime64[D]") == days[rows[0]],
+            late=f"on {issued}, after its first day {begins}" if late else "",
+            same_day=issued is not None and issued == begins,
         )
         before = found.get(cutoff[rows[0]])
         in_time = not record.late and (before is None or before.same_day or not record.same_day)
@@ -277,10 +280,8 @@ def records_in(
         levels=np.array(list(chosen.levels)),
         timed=times is not None,
         replaced=replaced,
-        notes=(*notes, *_clock_notes(table, names)),
-        actuals={}
-        if actual is None
-        else dict(zip(days, _numbers(table[actual], actual, label), strict=True)),
+        notes=(*notes, *frame.clock_notes(names)),
+        actuals={} if actual is None else dict(zip(days, frame.numbers(actual), strict=True)),
     )
 
 
@@ -307,236 +308,243 @@ class _Chosen:
         return median, quantiles
 
 
-def _forecasts(values: list[str], model: str, interval: float, label: str) -> _Chosen:
-    """Which columns belong to a model, told by their names."""
-    ends = {name: found for name in values if (found := _BOUND.fullmatch(name))}
-    paths, levels = _by_name([name for name in values if name not in ends], label)
-    medians = {name[:-7]: name for name in paths if name.endswith("-median")}
-    paths = [name for name in paths if name not in medians.values()]
-    models = list(dict.fromkeys([*paths, *medians, *(name for name in levels if name)]))
-    usual = [each for each in models if each.lower() in _PATHS]
-    if "" in levels and usual == models and model not in models:
-        models = [""]  # AutoGluon's: quantiles by their level, and a mean
-    there = ", ".join(models)
-    if model and model not in models:
-        near = meant(model, models)
-        raise ArmError(
-            f"{label}: no forecasts of model '{model}'{near}; there are {there or 'none'}"
-        )
-    if not models:
-        raise ArmError(f"{label}: no column of forecasts; it has {', '.join(values) or 'none'}")
-    if not model and len(models) > 1:
-        raise ArmError(f"{label} holds several models: {there}; say model = '{models[0]}'")
-    name = model or models[0]
-    sole = len(models) == 1 or name in usual  # then columns that name no model are its own
-    own = dict(levels.get(name) or (levels.get("", {}) if sole else {}))
-    bounds = [end for end, found in ends.items() if sole or found[1] == name]
-    if bounds and not own:
-        own = _interval(bounds, interval, label)
-    elif interval and not ends:
-        raise ArmError(
-            f"{label}: interval = {interval:g}: no pair of columns such as yhat_lower, yhat_upper"
-        )
-    if own and name in medians:  # beside quantiles a median is one of them
-        own.setdefault(0.5, medians[name])
-    own = dict(sorted(own.items()))
-    alone = [name for level, name in own.items() if round(1 - level, 6) not in own]
-    if alone and ((len(own) == 1 and 0.5 not in own) or any(map(_INTERVAL.fullmatch, alone))):
-        raise ArmError(
-            f"{label}: column '{alone[0]}' has no counterpart at the other end; expected lower and "
-            "upper ends in pairs, such as M-lo-80 and M-hi-80"
-        )
-    by_name = {each.lower(): each for each in paths}
-    paths_of = [by_name[each] for each in ("median", *_PATHS) if each in by_name]
-    told = [each for each in ([name] if name else paths_of) if each in paths]
-    point = told[0] if told else medians.get(name, "")
-    if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
-        point, own = point or own[0.5], {}
-    return _Chosen(model=name or "quantiles", point=point, levels=own)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """A pandas frame of forecasts, read column by column; what is wrong names its `label`."""
 
+    table: Any
+    label: str
 
-def _interval(bounds: list[str], width: float, label: str) -> dict[float, str]:
-    """Columns of the two ends of an interval by their level, its width as told in per cent."""
-    ends = {name: "lower" in name.lower() for name in bounds}
-    if sorted(ends.values()) != [False, True]:
-        raise ArmError(
-            f"{label}: {', '.join(map(repr, bounds))}: expected the lower and the upper end of one "
-            "interval"
-        )
-    if not 0 < width < 100:
-        found = f"interval = {width:g}" if width else "nothing tells how wide it is"
-        raise ArmError(
-            f"{label}: {' and '.join(map(repr, bounds))} are the ends of an interval: {found}; say "
-            "interval = 80, in per cent (Prophet's default; statsmodels' is 95)"
-        )
-    half = round(width / 200, 6)
-    return {round(0.5 - half if low else 0.5 + half, 6): name for name, low in ends.items()}
+    def fault(self, what: str) -> ArmError:
+        """What is wrong, with where."""
+        return ArmError(f"{self.label}: {what}")
 
-
-def _by_name(values: list[str], label: str) -> tuple[list[str], dict[str, dict[float, str]]]:
-    """Columns that are paths, and those that are quantiles by model and level."""
-    paths: list[str] = []
-    levels: dict[str, dict[float, str]] = {}
-    for name in values:
-        interval, quantile = _INTERVAL.fullmatch(name), _LEVEL.fullmatch(name)
-        if interval:
-            half = float(interval[3]) / 200
-            if not 0 < half < 0.5:
-                raise ArmError(f"{label}: column '{name}': expected a width between 0 and 100 %")
-            level = 0.5 - half if interval[2].lower().startswith("lo") else 0.5 + half
-            levels.setdefault(interval[1] or "", {})[round(level, 6)] = name
-        elif quantile:
-            said = quantile[2] or quantile[3]
-            levels.setdefault(quantile[1] or "", {})[level_of(label, f"q{said}")] = name
-        else:
-            paths.append(name)
-    return paths, levels
-
-
-def _roles(there: list[str], given: Mapping[str, str], label: str) -> dict[str, str]:
-    """Which column plays which role: as told, or the first known name that is there."""
-    low = {name.lower(): name for name in there}
-    found = {
-        role: next((low[name] for name in names if name in low), "")
-        for role, names in COLUMN_NAMES.items()
-    }
-    for role, name in given.items():
-        if name not in there:
-            raise ArmError(
-                f"{label}: columns.{role} = '{name}': it has {', '.join(there[:20])}"
-                f"{meant(name, there)}"
+    def roles(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Which column plays which role: as told, or the first known name that is there."""
+        there = list(self.table)
+        low = {name.lower(): name for name in there}
+        found = {
+            role: next((low[name] for name in names if name in low), "")
+            for role, names in COLUMN_NAMES.items()
+        }
+        for role, name in given.items():
+            if name not in there:
+                raise self.fault(
+                    f"columns.{role} = '{name}': it has {', '.join(there[:20])}{meant(name, there)}"
+                )
+        found |= given
+        if not found["day"]:
+            undated = any(_STEP.fullmatch(name) for name in low)
+            hint = (
+                "; steps alone have no date: write the day that each speaks of" if undated else ""
             )
-    found |= given
-    if not found["day"]:
-        undated = any(_STEP.fullmatch(name) for name in low)
-        hint = "; steps alone have no date: write the day that each speaks of" if undated else ""
-        raise ArmError(
-            f"{label}: no column of days that were forecast ({', '.join(COLUMN_NAMES['day'])}); "
-            f"say columns = {{ day = '...' }}; it has {one_line(', '.join(there[:20]))[:300]}{hint}"
+            raise self.fault(
+                f"no column of days that were forecast ({', '.join(COLUMN_NAMES['day'])}); "
+                "say columns = { day = '...' }; it has "
+                f"{one_line(', '.join(there[:20]))[:300]}{hint}"
+            )
+        return {role: name for role, name in found.items() if name}
+
+    def of_one(self, columns: list[str], kind: str, wanted: str) -> _Frame:
+        """The rows of one series or model, named by its option where there are several."""
+        table = self.table
+        for column in columns:
+            there = sorted(map(str, table[column].unique()))
+            if wanted in there:
+                table = table[table[column].map(str) == wanted]
+        several = [
+            there
+            for column in columns
+            if len(there := sorted(map(str, table[column].unique()))) > 1
+        ]
+        if wanted and not any((table[column].map(str) == wanted).all() for column in columns):
+            if not columns:
+                raise ArmError(f"{kind} = '{wanted}': {self.label} has no column of {kind}")
+            there = sorted({each for column in columns for each in table[column].map(str)})
+            raise ArmError(
+                f"{kind} = '{wanted}': {self.label} has {few(there)}{meant(wanted, there)}"
+            )
+        if several:
+            found, plural = several[0], kind if kind == "series" else f"{kind}s"
+            raise ArmError(
+                f"{self.label} holds {len(found)} {plural}: {few(found)}; say {kind} = '{found[0]}'"
+            )
+        return replace(self, table=table.reset_index(drop=True))
+
+    def forecasts(self, values: list[str], model: str, interval: float) -> _Chosen:
+        """Which columns belong to a model, told by their names."""
+        ends = {name: found for name in values if (found := _BOUND.fullmatch(name))}
+        paths, levels = self._by_name([name for name in values if name not in ends])
+        medians = {name[:-7]: name for name in paths if name.endswith("-median")}
+        paths = [name for name in paths if name not in medians.values()]
+        models = list(dict.fromkeys([*paths, *medians, *(name for name in levels if name)]))
+        usual = [each for each in models if each.lower() in _PATHS]
+        if "" in levels and usual == models and model not in models:
+            models = [""]  # AutoGluon's: quantiles by their level, and a mean
+        there = ", ".join(models)
+        if model and model not in models:
+            near = meant(model, models)
+            raise self.fault(f"no forecasts of model '{model}'{near}; there are {there or 'none'}")
+        if not models:
+            raise self.fault(f"no column of forecasts; it has {', '.join(values) or 'none'}")
+        if not model and len(models) > 1:
+            raise ArmError(f"{self.label} holds several models: {there}; say model = '{models[0]}'")
+        name = model or models[0]
+        sole = len(models) == 1 or name in usual  # then columns that name no model are its own
+        own = dict(levels.get(name) or (levels.get("", {}) if sole else {}))
+        bounds = [end for end, found in ends.items() if sole or found[1] == name]
+        if bounds and not own:
+            own = self._interval(bounds, interval)
+        elif interval and not ends:
+            raise self.fault(
+                f"interval = {interval:g}: no pair of columns such as yhat_lower, yhat_upper"
+            )
+        if own and name in medians:  # beside quantiles a median is one of them
+            own.setdefault(0.5, medians[name])
+        own = dict(sorted(own.items()))
+        alone = [name for level, name in own.items() if round(1 - level, 6) not in own]
+        if alone and ((len(own) == 1 and 0.5 not in own) or any(map(_INTERVAL.fullmatch, alone))):
+            raise self.fault(
+                f"column '{alone[0]}' has no counterpart at the other end; expected lower and "
+                "upper ends in pairs, such as M-lo-80 and M-hi-80"
+            )
+        by_name = {each.lower(): each for each in paths}
+        paths_of = [by_name[each] for each in ("median", *_PATHS) if each in by_name]
+        told = [each for each in ([name] if name else paths_of) if each in paths]
+        point = told[0] if told else medians.get(name, "")
+        if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
+            point, own = point or own[0.5], {}
+        return _Chosen(model=name or "quantiles", point=point, levels=own)
+
+    def _interval(self, bounds: list[str], width: float) -> dict[float, str]:
+        """Columns of the two ends of an interval by their level, its width as told in per cent."""
+        ends = {name: "lower" in name.lower() for name in bounds}
+        if sorted(ends.values()) != [False, True]:
+            raise self.fault(
+                f"{', '.join(map(repr, bounds))}: expected the lower and the upper end of one "
+                "interval"
+            )
+        if not 0 < width < 100:
+            found = f"interval = {width:g}" if width else "nothing tells how wide it is"
+            raise self.fault(
+                f"{' and '.join(map(repr, bounds))} are the ends of an interval: {found}; say "
+                "interval = 80, in per cent (Prophet's default; statsmodels' is 95)"
+            )
+        half = round(width / 200, 6)
+        return {round(0.5 - half if low else 0.5 + half, 6): name for name, low in ends.items()}
+
+    def _by_name(self, values: list[str]) -> tuple[list[str], dict[str, dict[float, str]]]:
+        """Columns that are paths, and those that are quantiles by model and level."""
+        paths: list[str] = []
+        levels: dict[str, dict[float, str]] = {}
+        for name in values:
+            interval, quantile = _INTERVAL.fullmatch(name), _LEVEL.fullmatch(name)
+            if interval:
+                half = float(interval[3]) / 200
+                if not 0 < half < 0.5:
+                    raise self.fault(f"column '{name}': expected a width between 0 and 100 %")
+                level = 0.5 - half if interval[2].lower().startswith("lo") else 0.5 + half
+                levels.setdefault(interval[1] or "", {})[round(level, 6)] = name
+            elif quantile:
+                said = quantile[2] or quantile[3]
+                levels.setdefault(quantile[1] or "", {})[level_of(self.label, f"q{said}")] = name
+            else:
+                paths.append(name)
+        return paths, levels
+
+    def holds_numbers(self, name: str) -> bool:
+        """Whether a column holds any number, or nothing at all."""
+        import pandas as pd
+
+        values = self.table[name]
+        return bool(values.isna().all() or pd.to_numeric(values, errors="coerce").notna().any())
+
+    def numbers(self, name: str) -> Array:
+        """Numbers of a column; NaN where a cell is empty."""
+        import pandas as pd
+
+        values = self.table[name]
+        found: Array = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        odd = values[np.isnan(found) & values.notna().to_numpy()]
+        if len(odd):
+            raise self.fault(
+                f"column '{name}': {len(odd)} of {len(values)} rows hold no number, such as "
+                f"'{str(odd.iloc[0])[:40]}'; expected 1234.5, or an empty cell"
+            )
+        return found
+
+    def days(self, name: str) -> Dates:
+        """Days as they are written, wherever that was."""
+        texts = self._iso(name)
+        try:
+            return np.array([text[:10] for text in texts], dtype="datetime64[D]")
+        except ValueError as problem:
+            raise self.fault(f"column '{name}': {one_line(str(problem))[:120]}") from None
+
+    def times(self, name: str) -> Any:
+        """Points in time in UTC; without an offset they are taken for UTC."""
+        import pandas as pd
+
+        self._iso(name)
+        try:
+            found = pd.to_datetime(self.table[name].map(str), utc=True, format="ISO8601")
+        except (ValueError, TypeError, OverflowError) as problem:
+            raise self.fault(f"column '{name}': {one_line(str(problem))[:120]}") from None
+        return found.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+    def _iso(self, name: str) -> list[str]:
+        """Refuse dates that can be read in two ways, and rows without one."""
+        texts = list(map(str, self.table[name]))
+        odd = [text for text in texts if not _ISO.match(text)]
+        if odd:
+            raise self.fault(
+                f"column '{name}': {len(odd)} of {len(texts)} rows hold no ISO date, such as "
+                f"'{odd[0][:40]}'; expected 2024-01-31"
+            )
+        return texts
+
+    def cutoffs(self, names: Mapping[str, str], days: Dates, times: Any) -> Dates:
+        """The last day seen by the forecast in each row.
+
+        Without a column of cutoffs a forecast is what has one issue time, else it begins wherever
+        the days go back; it has seen the day before its first. Where every cutoff is also the
+        first day of its forecast, it is that.
+        """
+        if "cutoff" not in names:
+            blocks = np.cumsum(np.append(True, np.diff(days) <= np.timedelta64(0, "D")))
+            each, which = np.unique(blocks if times is None else times, return_inverse=True)
+            first = np.array([days[which == place].min() for place in range(len(each))])
+            return np.asarray(first[which] - _DAY, dtype="datetime64[D]")
+        cutoff = self.days(names["cutoff"])
+        if (days > cutoff).all():
+            return cutoff
+        first_days = {c: days[cutoff == c].min() for c in np.unique(cutoff)}
+        if all(first == c for c, first in first_days.items()):
+            return np.asarray(cutoff - _DAY, dtype="datetime64[D]")
+        early = int((days <= cutoff).sum())
+        raise self.fault(
+            f"{early} of {len(days)} rows forecast a day that is not after the cutoff in "
+            f"'{names['cutoff']}': expected the last day each forecast had seen"
         )
-    return {role: name for role, name in found.items() if name}
 
-
-def _of_one(table: Any, columns: list[str], kind: str, wanted: str, label: str) -> Any:
-    """The rows of one series or model, named by the option of that name where there are several."""
-    for column in columns:
-        there = sorted(map(str, table[column].unique()))
-        if wanted in there:
-            table = table[table[column].map(str) == wanted]
-    several = [
-        there for column in columns if len(there := sorted(map(str, table[column].unique()))) > 1
-    ]
-    if wanted and not any((table[column].map(str) == wanted).all() for column in columns):
-        if not columns:
-            raise ArmError(f"{kind} = '{wanted}': {label} has no column of {kind}")
-        there = sorted({each for column in columns for each in table[column].map(str)})
-        raise ArmError(f"{kind} = '{wanted}': {label} has {few(there)}{meant(wanted, there)}")
-    if several:
-        found, plural = several[0], kind if kind == "series" else f"{kind}s"
-        raise ArmError(
-            f"{label} holds {len(found)} {plural}: {few(found)}; say {kind} = '{found[0]}'"
+    def clock_notes(self, names: Mapping[str, str]) -> list[str]:
+        """What to say of days that are written with a time: they may be those of elsewhere."""
+        columns = {role: names[role] for role in ("day", "cutoff") if role in names}
+        clocks = {
+            role: self.table[name].map(str).str.extract(_CLOCK)[0] for role, name in columns.items()
+        }
+        odd = {
+            columns[role]: found.dropna().iloc[0]
+            for role, found in clocks.items()
+            if len(found.dropna())
+        }
+        if not odd:
+            return []
+        where = " and ".join(f"'{name}' (as {clock})" for name, clock in odd.items())
+        said = (
+            "dates are taken as written: stamps of another zone would name the day before or after"
         )
-    return table.reset_index(drop=True)
-
-
-def _numbers_in(values: Any) -> bool:
-    """Whether a column holds any number, or nothing at all."""
-    import pandas as pd
-
-    return bool(values.isna().all() or pd.to_numeric(values, errors="coerce").notna().any())
-
-
-def _times(values: Any, name: str, label: str) -> Any:
-    """Points in time in UTC; without an offset they are taken for UTC."""
-    import pandas as pd
-
-    _expect_iso(values, name, label)
-    try:
-        found = pd.to_datetime(values.map(str), utc=True, format="ISO8601")
-    except (ValueError, TypeError, OverflowError) as problem:
-        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
-    return found.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-
-
-def _clock_notes(table: Any, names: Mapping[str, str]) -> list[str]:
-    """What to say of days that are written with a time of day: they may be those of elsewhere."""
-    columns = {role: names[role] for role in ("day", "cutoff") if role in names}
-    clocks = {role: table[name].map(str).str.extract(_CLOCK)[0] for role, name in columns.items()}
-    odd = {
-        columns[role]: found.dropna().iloc[0]
-        for role, found in clocks.items()
-        if len(found.dropna())
-    }
-    if not odd:
-        return []
-    where = " and ".join(f"'{name}' (as {clock})" for name, clock in odd.items())
-    said = "dates are taken as written: stamps of another zone would name the day before or after"
-    return [f"times of day in {where} were dropped, {said}"]
-
-
-def _days(values: Any, name: str, label: str) -> Dates:
-    """Days as they are written, wherever that was."""
-    texts = _expect_iso(values, name, label)
-    try:
-        return np.array([text[:10] for text in texts], dtype="datetime64[D]")
-    except ValueError as problem:
-        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
-
-
-def _expect_iso(values: Any, name: str, label: str) -> list[str]:
-    """Refuse dates that can be read in two ways, and rows without one."""
-    texts = list(map(str, values))
-    odd = [text for text in texts if not _ISO.match(text)]
-    if odd:
-        raise ArmError(
-            f"{label}: column '{name}': {len(odd)} of {len(texts)} rows hold no ISO date, such as "
-            f"'{odd[0][:40]}'; expected 2024-01-31"
-        )
-    return texts
-
-
-def _numbers(values: Any, name: str, label: str) -> Array:
-    import pandas as pd
-
-    found: Array = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    odd = values[np.isnan(found) & values.notna().to_numpy()]
-    if len(odd):
-        raise ArmError(
-            f"{label}: column '{name}': {len(odd)} of {len(values)} rows hold no number, such as "
-            f"'{str(odd.iloc[0])[:40]}'; expected 1234.5, or an empty cell"
-        )
-    return found
-
-
-def _cutoffs(table: Any, names: Mapping[str, str], days: Dates, times: Any, label: str) -> Dates:
-    """The last day seen by the forecast in each row.
-
-    Without a column of cutoffs a forecast is what has one issue time, else it begins wherever the
-    days go back; it has seen the day before its first. Where every cutoff is also the first day of
-    its forecast, it is that.
-    """
-    if "cutoff" not in names:
-        blocks = np.cumsum(np.append(True, np.diff(days) <= np.timedelta64(0, "D")))
-        each, which = np.unique(blocks if times is None else times, return_inverse=True)
-        first = np.array([days[which == place].min() for place in range(len(each))])
-        return np.asarray(first[which] - _DAY, dtype="datetime64[D]")
-    cutoff = _days(table[names["cutoff"]], names["cutoff"], label)
-    if (days > cutoff).all():
-        return cutoff
-    first_days = {c: days[cutoff == c].min() for c in np.unique(cutoff)}
-    if all(first == c for c, first in first_days.items()):
-        return np.asarray(cutoff - _DAY, dtype="datetime64[D]")
-    early = int((days <= cutoff).sum())
-    raise ArmError(
-        f"{label}: {early} of {len(days)} rows forecast a day that is not after the cutoff in "
-        f"'{names['cutoff']}': expected the last day each forecast had seen"
-    )
-
-
-def _late(issued: Any, first: Any) -> str:
-    if issued.astype("datetime64[D]") <= first:
-        return ""
-    return f"on {issued.astype('datetime64[D]')}, after its first day {first}"
+        return [f"times of day in {where} were dropped, {said}"]
 
 
 def few(days: Sequence[str]) -> str:

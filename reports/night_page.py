@@ -6,21 +6,19 @@ the same blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from harness.gate.history import Entry
 from harness.gate.nights import Night
 from harness.judging.declared import Look
-from harness.judging.findings import Finding, Outcome
-from harness.judging.verdict import Verdict
-from harness.scoring.scores import EVERY, Flags
-from harness.stats.longrun import centred
+from harness.judging.findings import Outcome
+from harness.scoring.scores import Flags
 from harness.stats.step import step_in
-from harness.window import Array, Dates, Rows
+from harness.window import Rows
 from reports.charts import value_axis, years_axis
+from reports.night_input import HistoryInput, Losses
 from reports.section import (
     Banner,
     Block,
@@ -34,7 +32,7 @@ from reports.section import (
     TableCell,
     Term,
     Text,
-    columns,
+    table_of,
     text,
 )
 from reports.sections.scorecard import limit_text
@@ -46,95 +44,6 @@ from reports.words.verdicts import rule_name
 
 STRIP = 250
 """Nights that are drawn, and listed in full."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """What a rule compares on a dataset, origin by origin in time order.
-
-    Attributes
-    ----------
-    above, below : [n]
-        Candidate and what it is held against; their mean over seeds.
-    dates : [n]
-        Of the origins.
-    """
-
-    finding: Finding
-    above: Array
-    below: Array
-    dates: Dates
-
-    def effect(self, rows: slice | Rows = EVERY) -> float | None:
-        """The effect over some origins; None without a number."""
-        estimand = self.finding.estimand
-        assert estimand is not None
-        above, below = self.above[rows], self.below[rows]
-        excess = centred(above, below)[0] if len(above) else np.nan
-        return estimand.effect(excess) if np.isfinite(excess) else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostSeries:
-    """What one origin took of an arm's process, night by night on one class of machine."""
-
-    arm: str
-    machine: str
-    days: tuple[str, ...]
-    seconds: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataState:
-    """How far one dataset has come; `ended` is the last session of data that have ended."""
-
-    dataset: str
-    until: str
-    last_origin: str
-    ended: str
-    pending: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryInput:
-    """All the page shows.
-
-    Attributes
-    ----------
-    verdict
-        The one that stands.
-    since
-        ISO day on which the outcome that stands was first passed.
-    nights, entries
-        Nights and verdicts on the pair, the oldest first.
-    looked
-        Each look with its findings, the oldest first.
-    following
-        The day on which the next look may be taken, and the sessions until then; '' and None where
-        none will be.
-    losses
-        Of every rule on all of a dataset.
-    prospective
-        Dataset to judged origins that were forecast before their first judged session.
-    events
-        What was acknowledged: day, what, and who answers for it until when.
-    page
-        File of the report, relative to this page; '' for none.
-    """
-
-    title: str
-    verdict: Verdict
-    since: str
-    nights: Sequence[Night] = ()
-    entries: Sequence[Entry] = ()
-    looked: Sequence[tuple[Look, Sequence[Finding]]] = ()
-    following: tuple[str, int | None] = ("", None)
-    losses: Sequence[Losses] = ()
-    prospective: Mapping[str, int] = field(default_factory=dict)
-    costs: Sequence[CostSeries] = ()
-    events: Sequence[tuple[str, str, str]] = ()
-    freshness: Sequence[DataState] = ()
-    page: str = ""
 
 
 def sections_of_history(found: HistoryInput) -> list[Section]:
@@ -208,17 +117,17 @@ def _new(found: HistoryInput) -> Section:
         most = f"of {look.most}" if look else ""
         rows.append(
             (
-                text(name),
-                text(f"{count:,}"),
+                name,
+                f"{count:,}",
                 text(f"{now:,}", most),
-                text("first look" if then is None else f"{now - then:,}"),
-                text(f"{found.prospective.get(name, 0):,}"),
+                "first look" if then is None else f"{now - then:,}",
+                f"{found.prospective.get(name, 0):,}",
             )
         )
-    table = Table(
-        caption="Origins judged",
-        columns=columns("Dataset", "All", "Non-overlapping", "New at the last look", "Prospective"),
-        rows=tuple(rows),
+    table = table_of(
+        "Origins judged",
+        ("Dataset", "All", "Non-overlapping", "New at the last look", "Prospective"),
+        rows,
         note="Prospective: forecast before the first session it is judged on, so nobody can have "
         "seen its outcome.",
     )
@@ -256,7 +165,7 @@ def _dots(each: Losses, before: Look | None) -> Chart:
         caption=f"Candidate less legacy at each origin; {told}.",
         svg=to_svg(
             figure,
-            name=f"dots-{_slug(finding)}",
+            name=f"dots-{each.slug}",
             alt=f"{len(days)} paired differences of {name} on {finding.dataset}, {told}; "
             f"{int((share < 0).sum())} lie below 0, where the candidate is better",
         ),
@@ -286,9 +195,9 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
         rows.append(
             (
                 text(str(look.number), look.until),
-                text(numbers.found(finding, seen.value)),
-                text(numbers.found_range(finding, low, high)),
-                text(numbers.percent(look.alpha(finding.dataset, finding.role), digits=2)),
+                numbers.found(finding, seen.value),
+                numbers.found_range(finding, low, high),
+                numbers.percent(look.alpha(finding.dataset, finding.role), digits=2),
                 TableCell(text=numbers.finding_word(seen), outcome=seen.outcome),
             )
         )
@@ -305,23 +214,19 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
         caption=held if rows else "No look was planned, so no interval holds at every night.",
         svg=to_svg(
             figure,
-            name=f"path-{_slug(finding)}",
+            name=f"path-{each.slug}",
             alt=f"The effect on {finding.dataset} moved to {now}; the limit is "
             f"{limit_text(finding)}; {numbers.plural(len(rows), 'look')}",
         ),
-        table=Table(
-            caption=f"{finding.dataset} {name} at each look",
-            columns=columns("Look", "Effect", "Interval", "Level", "Result", words=("Result",)),
-            rows=tuple(rows),
+        table=table_of(
+            f"{finding.dataset} {name} at each look",
+            ("Look", "Effect", "Interval", "Level", "Result"),
+            rows,
+            words=("Result",),
         )
         if rows
         else None,
     )
-
-
-def _slug(finding: Finding) -> str:
-    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in finding.id)
-    return kept.strip("-").lower()
 
 
 def _detectable(found: HistoryInput) -> Section:
@@ -335,21 +240,19 @@ def _detectable(found: HistoryInput) -> Section:
         limit = limit_text(each)
         rows.append(
             (
-                text(each.dataset),
-                text(rule_name(each)),
-                text(limit),
-                text(numbers.effect(each.unit, seen).removeprefix("+")),
-                text(numbers.found(each, each.value)),
+                each.dataset,
+                rule_name(each),
+                limit,
+                numbers.effect(each.unit, seen).removeprefix("+"),
+                numbers.found(each, each.value),
                 TableCell(text=numbers.finding_word(each), outcome=each.outcome),
             )
         )
-    table = Table(
-        caption="Smallest difference seen by now",
-        columns=columns(
-            *("Dataset", "Rule", "Limit", "Seen by now", "Effect", "Result"),
-            words=("Rule", "Limit", "Result"),
-        ),
-        rows=tuple(rows),
+    table = table_of(
+        "Smallest difference seen by now",
+        ("Dataset", "Rule", "Limit", "Seen by now", "Effect", "Result"),
+        rows,
+        words=("Rule", "Limit", "Result"),
         note="Seen by now: the smallest distance of the true effect from its limit that so many "
         "origins show with the power the policy asks for. Where it is larger than the distance you "
         "care about, only more origins help.",
@@ -372,15 +275,13 @@ def _strip(found: HistoryInput) -> Section:
             (
                 text(each.at[:10], f"verdict {each.sequence}"),
                 TableCell(text=each.outcome.value, outcome=each.outcome),
-                text(max((span.last for span in each.spans.values()), default="")),
-                text(_between(found.entries, place)),
+                max((span.last for span in each.spans.values()), default=""),
+                _between(found.entries, place),
             )
             for place, each in reversed(list(enumerate(found.entries)))
         )
         heads = ("Passed", "Verdict", "Last origin", "Since the one before")
-        table = Table(
-            caption="Verdicts, newest first", columns=columns(*heads, words=heads[1:]), rows=rows
-        )
+        table = table_of("Verdicts, newest first", heads, rows, words=heads[1:])
         none = Text(text="No night was run yet, `abharness nightly` runs one. Verdicts passed:")
         return Section(id="nights", title="Nights", items=(none, table), link="Nights")
     changed = [
@@ -458,13 +359,13 @@ def _night_table(caption: str, nights: Sequence[Night]) -> Table:
         (
             text(night.at[:10], f"data to {max(night.until.values(), default='')}"),
             TableCell(text=night.outcome.value, outcome=night.outcome),
-            text(first_line(night.news)),
-            text(", ".join(night.marks) or "nothing"),
+            first_line(night.news),
+            ", ".join(night.marks) or "nothing",
         )
         for night in reversed(nights)
     )
     heads = ("Night", "Stands", "What was new", "Changed")
-    return Table(caption=caption, columns=columns(*heads, words=heads[1:]), rows=rows)
+    return table_of(caption, heads, rows, words=heads[1:])
 
 
 def _between(entries: Sequence[Entry], place: int) -> str:
@@ -485,12 +386,12 @@ def _blocks(found: HistoryInput) -> Section:
     """Each rule by calendar block, recent origins against the ones before them."""
     items: list[Block] = []
     for each in found.losses:
-        names, rows_of = _calendar(each.dates)
+        names, rows_of = each.by_block()
         rows = [
             (
-                text(name),
-                text(f"{len(rows):,}"),
-                text(numbers.found(each.finding, each.effect(rows))),
+                name,
+                f"{len(rows):,}",
+                numbers.found(each.finding, each.effect(rows)),
             )
             for name, rows in zip(names, rows_of, strict=True)
         ]
@@ -499,9 +400,9 @@ def _blocks(found: HistoryInput) -> Section:
             count = len(each.dates) - recent.n
             before = each.effect(slice(0, count))
             told = numbers.found(each.finding, before)
-            rows.append((text("before the recent ones"), text(f"{count:,}"), text(told)))
+            rows.append(("before the recent ones", f"{count:,}", told))
             told = numbers.found(each.finding, recent.effect)
-            rows.append((text(f"recent, from {recent.since}"), text(f"{recent.n:,}"), text(told)))
+            rows.append((f"recent, from {recent.since}", f"{recent.n:,}", told))
         what = f"{each.finding.dataset}: {rule_name(each.finding)}"
         items.append(
             Chart(
@@ -509,11 +410,7 @@ def _blocks(found: HistoryInput) -> Section:
                 title=what,
                 caption=f"Effect by block; dashed: the limit, {limit_text(each.finding)}.",
                 svg=_block_svg(each, names, rows_of),
-                table=Table(
-                    caption=f"{what}, by block",
-                    columns=columns("Origins from", "Origins", "Effect"),
-                    rows=tuple(rows),
-                ),
+                table=table_of(f"{what}, by block", ("Origins from", "Origins", "Effect"), rows),
             )
         )
     shown, rest = items[:6], items[6:]
@@ -530,19 +427,6 @@ def _blocks(found: HistoryInput) -> Section:
         absent=Text(text="No rule speaks of all of a dataset."),
         link="Block by block",
     )
-
-
-def _calendar(dates: Dates) -> tuple[list[str], list[Rows]]:
-    """Fixed blocks of origins: years, or quarters where there are fewer than four years."""
-    months = dates.astype("datetime64[M]").astype(int)
-    size = 12 if (months[-1] - months[0]) >= 36 else 3
-    blocks = months // size
-    names, rows = [], []
-    for block in np.unique(blocks):
-        year, month = divmod(int(block) * size, 12)
-        names.append(str(1970 + year) + (f" Q{month // 3 + 1}" if size == 3 else ""))
-        rows.append(np.flatnonzero(blocks == block))
-    return names, rows
 
 
 def _block_svg(each: Losses, names: Sequence[str], rows_of: Sequence[Rows]) -> str:
@@ -570,7 +454,7 @@ def _block_svg(each: Losses, names: Sequence[str], rows_of: Sequence[Rows]) -> s
         f"{names[place]} {numbers.found(each.finding, value / 100)}" for place, value in known
     )
     alt = f"{rule_name(each.finding)} on {each.finding.dataset} by block: {told}"
-    return to_svg(figure, name=f"blocks-{_slug(each.finding)}", alt=alt)
+    return to_svg(figure, name=f"blocks-{each.slug}", alt=alt)
 
 
 def _costs(found: HistoryInput) -> Section:
@@ -586,19 +470,20 @@ def _costs(found: HistoryInput) -> Section:
             told = f"from {each.days[step.place]} on {numbers.ratio(step.ratio)} times as long"
         rows.append(
             (
-                text(each.arm),
-                text(each.machine),
-                text(f"{len(values):,}"),
-                text(numbers.seconds(float(np.median(values)))),
-                text(numbers.seconds(float(values[-1]))),
-                text(told),
+                each.arm,
+                each.machine,
+                f"{len(values):,}",
+                numbers.seconds(float(np.median(values))),
+                numbers.seconds(float(values[-1])),
+                told,
             )
         )
     heads = ("Arm", "Machine", "Nights", "Median s", "Last s", "Step")
-    table = Table(
-        caption="Seconds of an arm's process for one origin",
-        columns=columns(*heads, words=("Machine", "Step")),
-        rows=tuple(rows),
+    table = table_of(
+        "Seconds of an arm's process for one origin",
+        heads,
+        rows,
+        words=("Machine", "Step"),
         note="Times of unlike machines are never put together.",
     )
     return Section(
@@ -613,12 +498,11 @@ def _costs(found: HistoryInput) -> Section:
 def _events(found: HistoryInput) -> Section:
     """What somebody answers for, or has accepted."""
     heads = ("Day", "What", "Answers for it")
-    rows = tuple(tuple(map(text, each)) for each in found.events)
-    table = Table(caption="Acknowledged", columns=columns(*heads, words=heads[1:]), rows=rows)
+    table = table_of("Acknowledged", heads, found.events, words=heads[1:])
     return Section(
         id="events",
         title="Acknowledged events",
-        items=(table,) if rows else (),
+        items=(table,) if found.events else (),
         absent=Text(text="None: no waiver, no part given up, no other installation."),
         link="Events",
     )
@@ -631,11 +515,12 @@ def _fresh(found: HistoryInput) -> Section:
     for each in found.freshness:
         state = f"has ended: no new origin since {each.last_origin}" if each.ended else "grows"
         row = (each.dataset, each.until, each.last_origin, f"{each.pending:,}", state)
-        rows.append(tuple(map(text, row)))
-    table = Table(
-        caption="Freshness of the data",
-        columns=columns(*heads, words=("Data to", "Last origin judged", "State")),
-        rows=tuple(rows),
+        rows.append(row)
+    table = table_of(
+        "Freshness of the data",
+        heads,
+        rows,
+        words=("Data to", "Last origin judged", "State"),
         note="Pending: forecast already, and waiting for their outcome.",
     )
     news = found.nights[-1].news[1:] if found.nights else ()

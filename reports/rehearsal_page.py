@@ -21,12 +21,13 @@ from reports.section import (
     TableCell,
     Text,
     columns,
+    table_of,
     text,
 )
 from reports.sections.scorecard import limit_text
 from reports.words import numbers
-from reports.words.facts import phrase
 from reports.words.next_step import next_step
+from reports.words.reason_words import phrase
 from reports.words.sentences import why_open
 from reports.words.verdicts import problems, rule_name
 
@@ -71,23 +72,21 @@ def rehearsal_sections(
         said=said,
         following=_following(found, experiment),
     )
-    ends = Table(
-        caption="What the nights end with",
-        columns=columns(
-            *("Truth", "Ends with", "As it should", "On", "Looks", "Nights"),
-            words=("Ends with", "As it should", "On"),
-        ),
-        rows=tuple(
+    ends = table_of(
+        "What the nights end with",
+        ("Truth", "Ends with", "As it should", "On", "Looks", "Nights"),
+        (
             (
                 text(each.truth, _TRUTHS[each.truth]),
                 TableCell(text=each.outcome, strong=True),
-                text(_as_it_should(each)),
-                text(each.looks[-1][0].until),
-                text(str(len(each.looks))),
-                text(f"{each.nights:,}"),
+                _as_it_should(each),
+                each.looks[-1][0].until,
+                str(len(each.looks)),
+                f"{each.nights:,}",
             )
             for each in found
         ),
+        words=("Ends with", "As it should", "On"),
         note=f"Planned: {last.most:,} non-overlapping origins of a dataset at most. No model was "
         "run, nothing was recorded.",
     )
@@ -134,10 +133,10 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
     moved = [at for at in range(len(told)) if at in ends or told[at] != told[at - 1]]
     left = len(told) - len(moved)
     heads = ("Until", "Origins", "Spent", "Shown", "Undecided", "Worse", "Says")
-    looks = Table(
-        caption=f"Every look, {found.truth}",
-        columns=columns("Look", *heads, words=("Until", "Says")),
-        rows=tuple(
+    looks = table_of(
+        f"Every look, {found.truth}",
+        ("Look", *heads),
+        (
             (
                 text(str(look.number)),
                 text(look.until),
@@ -149,6 +148,7 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             for at, (look, verdict) in enumerate(found.looks)
             if at in moved
         ),
+        words=("Until", "Says"),
         note="Spent: of the error rate of a PROMOTE, where most of the origins have come. Origins: "
         f"non-overlapping, on {numbers.listing(found.looks[-1][0].origins)}; once all have come, "
         "what was shown there stays."
@@ -238,22 +238,20 @@ def _paths(found: Rehearsal) -> Iterator[Details]:
                 rows.append(
                     (
                         text(str(look.number), look.until),
-                        text(numbers.found(each, each.value)),
-                        text(numbers.found_range(each, *each.bounds)),
-                        text("no look" if level is None else numbers.percent(level, digits=2)),
-                        text("" if reject is None else numbers.percent(reject, digits=2)),
+                        numbers.found(each, each.value),
+                        numbers.found_range(each, *each.bounds),
+                        "no look" if level is None else numbers.percent(level, digits=2),
+                        "" if reject is None else numbers.percent(reject, digits=2),
                         TableCell(text=numbers.finding_word(each), outcome=each.outcome),
                     )
                 )
         name = f"{first.dataset} {rule_name(first)}, {found.truth}"
-        table = Table(
-            caption=name,
+        table = table_of(
+            name,
+            ("Look", "Effect", "Bounds", "Level", "REJECT's level", "Result"),
+            rows,
+            words=("Result",),
             caption_note=f"limit {limit_text(first)}",
-            columns=columns(
-                *("Look", "Effect", "Bounds", "Level", "REJECT's level", "Result"),
-                words=("Result",),
-            ),
-            rows=tuple(rows),
         )
         yield Details(summary=name, blocks=(table,))
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,15 @@ from reports.section import (
     Command,
     Group,
     Lines,
+    Row,
     Section,
-    Table,
     TableCell,
     Text,
-    columns,
-    text,
+    table_of,
 )
 from reports.svg import INKS, chart_style, new_figure, to_svg
 from reports.words import rollout_words as words
+from reports.words.numbers import identifier
 
 SCHEMA = 1
 _SHOWN = 20
@@ -40,93 +41,281 @@ _SMOOTH = 20
 """Origins whose mean loss is drawn."""
 
 
-def rollout_sections(status: Status, checks: Sequence[Compatible] = ()) -> list[Section]:
-    """Make all sections; call it inside `chart_style` where pictures are wanted."""
-    found = [_first(status), _exposure(status)]
-    if status.seen is not None:
-        found += [_budget(status, status.seen), *_series(status, status.seen)]
-    found.append(_requests(status))
-    return [*found, _checks(checks)] if checks else found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPage:
+    """Where a migration stands, and what must keep working, in every form.
 
+    Attributes
+    ----------
+    checks
+        Empty where nothing was tried.
+    """
 
-def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
-    """Draw the page: one HTML file that needs nothing else."""
-    with chart_style():
-        sections = rollout_sections(status, checks)
-    return html_of(
-        sections,
-        head=words.title(status),
-        title="Rollout",
-        first="Stage",
-        source=f"the records up to {status.head}",
-    )
+    status: Status
+    checks: Sequence[Compatible] = ()
 
+    def sections(self) -> list[Section]:
+        """Make all sections; call it inside `chart_style` where pictures are wanted."""
+        found = [self._first(), self._exposure()]
+        if self.status.seen is not None:
+            found += [self._budget(self.status.seen), *self._series(self.status.seen)]
+        found.append(self._requests())
+        return [*found, self._compatibility()] if self.checks else found
 
-def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
-    """The same in a few lines, for a terminal."""
-    lines, last = [words.headline(status)], status.state.since
-    if last is not None and last.event == "rollback":
-        lines.append(f"last move: {words.move(last)}")
-    if status.seen is not None:
-        lines.append(
-            f"budget: {_number(status.seen.spent)} of {status.settings.budget:g} legacy losses"
+    def html(self) -> str:
+        """Draw the page: one HTML file that needs nothing else."""
+        with chart_style():
+            sections = self.sections()
+        return html_of(
+            sections,
+            head=words.title(self.status),
+            title="Rollout",
+            first="Stage",
+            source=f"the records up to {self.status.head}",
         )
-        lines += [_sentinel(each) for each in status.seen.lines]
-        late = {name: count for name, count in status.seen.late.items() if count}
-        lines += [f"{name}: {count} origins came late: no evidence" for name, count in late.items()]
-        lines += [f"fault: {each}" for each in _faults(status.seen.faults)[-5:]]
-    lines += [
-        f"{'ok  ' if not each.reason else 'FAIL'} {each.title}"
-        + (f": {each.reason}" if each.reason else "")
-        for each in checks
-    ]
-    following = words.following(status)
-    if status.refusals:
-        lines += [f"{following}:", *(f"  {words.refusal(each)}" for each in status.refusals)]
-    else:
-        lines.append(following)
-    lines.append(f"next: {words.next_command(status)}")
-    return "\n".join(lines)
 
+    def text(self) -> str:
+        """The same in a few lines, for a terminal."""
+        status = self.status
+        lines, last = [words.headline(status)], status.state.since
+        if last is not None and last.event == "rollback":
+            lines.append(f"last move: {words.move(last)}")
+        if status.seen is not None:
+            lines.append(
+                f"budget: {_number(status.seen.spent)} of {status.settings.budget:g} legacy losses"
+            )
+            lines += [_sentinel(each) for each in status.seen.lines]
+            late = {name: count for name, count in status.seen.late.items() if count}
+            lines += [
+                f"{name}: {count} origins came late: no evidence" for name, count in late.items()
+            ]
+            lines += [f"fault: {each}" for each in _faults(status.seen.faults)[-5:]]
+        lines += [
+            f"{'ok  ' if not each.reason else 'FAIL'} {each.title}"
+            + (f": {each.reason}" if each.reason else "")
+            for each in self.checks
+        ]
+        following = words.following(status)
+        if status.refusals:
+            lines += [
+                f"{following}:",
+                *(f"  {words.refusal(each)}" for each in status.refusals),
+            ]
+        else:
+            lines.append(following)
+        lines.append(f"next: {words.next_command(status)}")
+        return "\n".join(lines)
 
-def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
-    """The same as plain data."""
-    state, seen = status.state, status.seen
-    known: dict[str, Any] = {
-        "schema": SCHEMA,
-        "rollout": status.settings.name,
-        "stage": str(status.settings.stages[state.place]),
-        "place": state.place,
-        "since": state.since.at if state.since else None,
-        "served_by": dict(state.served_by)
-        or dict.fromkeys(status.settings.series, status.settings.legacy),
-        "held": words.move(state.held) if state.held else None,
-        "moves": [{"at": each.at, "what": words.move(each)} for each in state.moves],
-        "may_advance": not status.refusals,
-        "refusals": [
-            {"code": each.code, "why": words.refusal(each)}
-            | {k: _finite(v) if isinstance(v, float) else v for k, v in each.values.items()}
-            for each in status.refusals
-        ],
-        "budget": {"of": status.settings.budget, "spent": _finite(seen.spent) if seen else 0.0},
-        "sentinels": [
-            {
-                "series": each.series,
-                "sum": each.sums[-1] if each.sums else 0.0,
-                "boundary": each.boundary,
-                "crossed": each.crossed or None,
-                "found_by": each.found_by,
-                "lacking": each.lacking,
-            }
-            for each in (seen.lines if seen else ())
-        ],
-        "faults": [each.detail for each in (seen.faults if seen else ())],
-        "requests": list(status.requests),
-        "compatibility": [{"what": each.title, "why_not": each.reason or None} for each in checks],
-        "next": words.next_command(status),
-        "head": status.head,
-    }
-    return json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    def json(self) -> str:
+        """The same as plain data."""
+        status = self.status
+        state, seen = status.state, status.seen
+        known: dict[str, Any] = {
+            "schema": SCHEMA,
+            "rollout": status.settings.name,
+            "stage": str(status.settings.stages[state.place]),
+            "place": state.place,
+            "since": state.since.at if state.since else None,
+            "served_by": dict(state.served_by)
+            or dict.fromkeys(status.settings.series, status.settings.legacy),
+            "held": words.move(state.held) if state.held else None,
+            "moves": [{"at": each.at, "what": words.move(each)} for each in state.moves],
+            "may_advance": not status.refusals,
+            "refusals": [
+                {"code": each.code, "why": words.refusal(each)}
+                | {k: _finite(v) if isinstance(v, float) else v for k, v in each.values.items()}
+                for each in status.refusals
+            ],
+            "budget": {
+                "of": status.settings.budget,
+                "spent": _finite(seen.spent) if seen else 0.0,
+            },
+            "sentinels": [
+                {
+                    "series": each.series,
+                    "sum": each.sums[-1] if each.sums else 0.0,
+                    "boundary": each.boundary,
+                    "crossed": each.crossed or None,
+                    "found_by": each.found_by,
+                    "lacking": each.lacking,
+                }
+                for each in (seen.lines if seen else ())
+            ],
+            "faults": [each.detail for each in (seen.faults if seen else ())],
+            "requests": list(status.requests),
+            "compatibility": [
+                {"what": each.title, "why_not": each.reason or None} for each in self.checks
+            ],
+            "next": words.next_command(status),
+            "head": status.head,
+        }
+        return json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+    def _first(self) -> Section:
+        items: list[Block] = [Text(text=words.headline(self.status), lead="Now.")]
+        if self.status.refusals:
+            said = tuple(words.refusal(each) for each in self.status.refusals)
+            items += [Text(text=f"{words.following(self.status)}:"), Lines(lines=said)]
+        else:
+            items.append(Text(text=f"{words.following(self.status)}."))
+        items.append(Command(said="Next", command=words.next_command(self.status)))
+        return Section(id="first", title=words.title(self.status), items=tuple(items))
+
+    def _exposure(self) -> Section:
+        names = self.status.settings.series
+        rows: list[Row] = [
+            (
+                each.at.replace("T", " ")[:19],
+                words.move(each),
+                *(each.served.get(name, "") for name in names),
+                TableCell(text=each.verdict[:12] or "none", code=True),
+            )
+            for each in self.status.state.moves
+        ]
+        table = table_of(
+            "Exposure over time: every move, and who served each series from then on",
+            ("Time (UTC)", "Move", *names, "Verdict"),
+            rows,
+            words=("Move", *names, "Verdict"),
+        )
+        nothing = Text(text=f"No move yet: {self.status.settings.legacy} serves everything.")
+        return Section(
+            id="exposure",
+            title="Exposure",
+            items=(table,) if rows else (),
+            absent=nothing,
+            link="Exposure",
+        )
+
+    def _budget(self, seen: Seen) -> Section:
+        """What serving the candidate has cost, in legacy losses."""
+        status = self.status
+        said = Text(
+            text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
+            f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
+            "one legacy forecast; what the candidate did better counts against it."
+        )
+        known = [(day, spent) for day, spent in seen.budget if math.isfinite(spent)]
+        charts: list[Block] = []
+        if len(known) > 1:
+            chart = _chart(
+                "Budget spent",
+                "Sum of (candidate - legacy) / legacy over the origins the candidate served.",
+                "budget",
+                np.array([day for day, _ in known], dtype="datetime64[D]"),
+                {"spent": (np.array([each for _, each in known]), "candidate")},
+                level=("the budget", status.settings.budget),
+            )
+            charts.append(chart)
+        items = (said, Group(style="charts", blocks=tuple(charts)))
+        return Section(id="budget", title="Loss budget", items=items, link="Budget")
+
+    def _series(self, seen: Seen) -> Iterator[Section]:
+        """Of each series its sentinel, the losses of both sides, what came late, and the faults."""
+        for pair, line in zip(seen.pairs, seen.lines, strict=True):
+            items: list[Block] = [Text(text=_sentinel(line) + ".")]
+            charts = self._loss_chart(pair)
+            if line.boundary is not None and len(line.sums) > 1:
+                sums = _chart(
+                    "Sentinel",
+                    "Cumulative harm beyond the limit, night by night; it goes off above the line.",
+                    f"sentinel-{identifier(line.series)}",
+                    np.array(line.day, dtype="datetime64[D]"),
+                    {"sum": (np.array(line.sums), "candidate")},
+                    level=("goes off", line.boundary),
+                )
+                charts = [sums, *charts]
+            items += [Group(style="charts", blocks=tuple(charts))] if charts else []
+            if seen.late.get(pair.series):
+                items.append(
+                    Text(
+                        text=f"{seen.late[pair.series]} origins came late: served, and no evidence."
+                    )
+                )
+            faults = [each for each in seen.faults if each.series == pair.series]
+            if faults:
+                lines = tuple(reversed(_faults(faults)))
+                items += [
+                    Text(text="Faults since the stage began:"),
+                    Lines(lines=lines, shown=_SHOWN),
+                ]
+            yield Section(
+                id=f"series-{identifier(pair.series)}",
+                title=pair.series,
+                items=(*items, Text(text=words.NOT_PROMISED, style="note")),
+                link=pair.series,
+            )
+
+    def _loss_chart(self, pair: PairedStream) -> list[Block]:
+        status = self.status
+        came = pair.early_came
+        if came.sum() < 2 * _SMOOTH:
+            return []
+        sides = {
+            status.settings.legacy: (pair.legacy.early[came], "legacy"),
+            status.settings.candidate: (pair.candidate.early[came], "candidate"),
+        }
+        smooth = {
+            name: (np.convolve(losses, np.full(_SMOOTH, 1 / _SMOOTH), "valid"), ink)
+            for name, (losses, ink) in sides.items()
+        }
+        stages = [stage_at(status.settings, status.state, at) for at in pair.candidate.issued_at]
+        begun = status.state.stream
+        served = np.array([each.exposes(pair.series) for each in stages])
+        if (
+            begun is not None
+        ):  # what came before was forecast after its outcome, and served to nobody
+            served &= pair.day.astype(str) >= begun.until[pair.series]
+        return [
+            _chart(
+                "Losses of both sides",
+                f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each. "
+                f"Shaded: served by {status.settings.candidate}, which else answers in shadow.",
+                f"losses-{identifier(pair.series)}",
+                pair.day[came][_SMOOTH - 1 :],
+                smooth,
+                shaded=served[came][_SMOOTH - 1 :],
+            )
+        ]
+
+    def _requests(self) -> Section:
+        rows = tuple(
+            (
+                str(each["at"]).replace("T", " ")[:19],
+                str(each["series"]),
+                str(each["cutoff"]),
+                str(each["stage"]),
+                "served" if each["exposed"] else "not served",
+                str(each["reason"]),
+            )
+            for each in reversed(self.status.requests)
+        )
+        heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why not as the stage says")
+        table = table_of(
+            "Requests that the arm of their stage did not answer, and failures in shadow",
+            heads,
+            rows,
+            words=heads,
+        )
+        nothing = Text(text="Every request was answered by the arm of its stage.")
+        return Section(
+            id="requests",
+            title="Requests answered otherwise",
+            items=(table,) if rows else (),
+            absent=nothing,
+            link="Requests",
+        )
+
+    def _compatibility(self) -> Section:
+        rows = tuple(
+            (each.title, "no" if each.reason else "yes", each.reason) for each in self.checks
+        )
+        table = table_of(
+            "What must keep working", ("What", "Works", "Why not"), rows, words=("Works", "Why not")
+        )
+        return Section(
+            id="compatibility", title="Compatibility", items=(table,), link="Compatibility"
+        )
 
 
 def _finite(value: float) -> float | None:
@@ -149,136 +338,10 @@ def _sentinel(line: SentinelLine) -> str:
     )
 
 
-def _first(status: Status) -> Section:
-    items: list[Block] = [Text(text=words.headline(status), lead="Now.")]
-    if status.refusals:
-        said = tuple(words.refusal(each) for each in status.refusals)
-        items += [Text(text=f"{words.following(status)}:"), Lines(lines=said)]
-    else:
-        items.append(Text(text=f"{words.following(status)}."))
-    items.append(Command(said="Next", command=words.next_command(status)))
-    return Section(id="first", title=words.title(status), items=tuple(items))
-
-
-def _exposure(status: Status) -> Section:
-    names = status.settings.series
-    rows = tuple(
-        (
-            text(each.at.replace("T", " ")[:19]),
-            text(words.move(each)),
-            *(text(each.served.get(name, "")) for name in names),
-            TableCell(text=each.verdict[:12] or "none", code=True),
-        )
-        for each in status.state.moves
-    )
-    table = Table(
-        caption="Exposure over time: every move, and who served each series from then on",
-        columns=columns("Time (UTC)", "Move", *names, "Verdict", words=("Move", *names, "Verdict")),
-        rows=rows,
-    )
-    nothing = Text(text=f"No move yet: {status.settings.legacy} serves everything.")
-    return Section(
-        id="exposure",
-        title="Exposure",
-        items=(table,) if rows else (),
-        absent=nothing,
-        link="Exposure",
-    )
-
-
-def _budget(status: Status, seen: Seen) -> Section:
-    """What serving the candidate has cost, in legacy losses."""
-    said = Text(
-        text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
-        f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
-        "one legacy forecast; what the candidate did better counts against it."
-    )
-    known = [(day, spent) for day, spent in seen.budget if math.isfinite(spent)]
-    charts: list[Block] = []
-    if len(known) > 1:
-        chart = _chart(
-            "Budget spent",
-            "Sum of (candidate - legacy) / legacy over the origins the candidate served.",
-            "budget",
-            np.array([day for day, _ in known], dtype="datetime64[D]"),
-            {"spent": (np.array([each for _, each in known]), "candidate")},
-            level=("the budget", status.settings.budget),
-        )
-        charts.append(chart)
-    items = (said, Group(style="charts", blocks=tuple(charts)))
-    return Section(id="budget", title="Loss budget", items=items, link="Budget")
-
-
-def _series(status: Status, seen: Seen) -> Iterator[Section]:
-    """Of each series its sentinel, the losses of both sides, what came late, and the faults."""
-    for pair, line in zip(seen.pairs, seen.lines, strict=True):
-        items: list[Block] = [Text(text=_sentinel(line) + ".")]
-        charts = _loss_chart(status, pair)
-        if line.boundary is not None and len(line.sums) > 1:
-            sums = _chart(
-                "Sentinel",
-                "Cumulative harm beyond the limit, night by night; it goes off above the line.",
-                f"sentinel-{_identifier(line.series)}",
-                np.array(line.day, dtype="datetime64[D]"),
-                {"sum": (np.array(line.sums), "candidate")},
-                level=("goes off", line.boundary),
-            )
-            charts = [sums, *charts]
-        items += [Group(style="charts", blocks=tuple(charts))] if charts else []
-        if seen.late.get(pair.series):
-            items.append(
-                Text(text=f"{seen.late[pair.series]} origins came late: served, and no evidence.")
-            )
-        faults = [each for each in seen.faults if each.series == pair.series]
-        if faults:
-            lines = tuple(reversed(_faults(faults)))
-            items += [Text(text="Faults since the stage began:"), Lines(lines=lines, shown=_SHOWN)]
-        yield Section(
-            id=f"series-{_identifier(pair.series)}",
-            title=pair.series,
-            items=(*items, Text(text=words.NOT_PROMISED, style="note")),
-            link=pair.series,
-        )
-
-
 def _faults(found: Sequence[Fault]) -> list[str]:
     """A line each, the same fault of many requests once."""
     count = Counter(f"{each.series} {each.day}: {each.what}" for each in found)
     return [line + (f" ({often} times)" if often > 1 else "") for line, often in count.items()]
-
-
-def _identifier(name: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() else "-" for c in name)
-
-
-def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:
-    came = pair.early_came
-    if came.sum() < 2 * _SMOOTH:
-        return []
-    sides = {
-        status.settings.legacy: (pair.legacy.early[came], "legacy"),
-        status.settings.candidate: (pair.candidate.early[came], "candidate"),
-    }
-    smooth = {
-        name: (np.convolve(losses, np.full(_SMOOTH, 1 / _SMOOTH), "valid"), ink)
-        for name, (losses, ink) in sides.items()
-    }
-    stages = [stage_at(status.settings, status.state, at) for at in pair.candidate.issued_at]
-    begun = status.state.stream
-    served = np.array([each.exposes(pair.series) for each in stages])
-    if begun is not None:  # what came before was forecast after its outcome, and served to nobody
-        served &= pair.day.astype(str) >= begun.until[pair.series]
-    return [
-        _chart(
-            "Losses of both sides",
-            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each. "
-            f"Shaded: served by {status.settings.candidate}, which else answers in shadow.",
-            f"losses-{_identifier(pair.series)}",
-            pair.day[came][_SMOOTH - 1 :],
-            smooth,
-            shaded=served[came][_SMOOTH - 1 :],
-        )
-    ]
 
 
 def _chart(
@@ -324,7 +387,7 @@ def _chart(
     head = ("Until", *lines)
     every = max(1, len(days) // _SHOWN)
     rows = tuple(
-        (text(str(days[k])), *(text(f"{values[k]:.4g}") for values, _ in lines.values()))
+        (str(days[k]), *(f"{values[k]:.4g}" for values, _ in lines.values()))
         for k in range(len(days) - 1, -1, -every)
     )
     said = f"{title}: " + "; ".join(
@@ -334,46 +397,5 @@ def _chart(
         title=title,
         caption=caption,
         svg=to_svg(figure, name=name, alt=said),
-        table=Table(caption=title, columns=columns(*head), rows=rows),
+        table=table_of(title, head, rows),
     )
-
-
-def _requests(status: Status) -> Section:
-    rows = tuple(
-        (
-            text(str(each["at"]).replace("T", " ")[:19]),
-            text(str(each["series"])),
-            text(str(each["cutoff"])),
-            text(str(each["stage"])),
-            text("served" if each["exposed"] else "not served"),
-            text(str(each["reason"])),
-        )
-        for each in reversed(status.requests)
-    )
-    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why not as the stage says")
-    table = Table(
-        caption="Requests that the arm of their stage did not answer, and failures in shadow",
-        columns=columns(*heads, words=heads),
-        rows=rows,
-    )
-    nothing = Text(text="Every request was answered by the arm of its stage.")
-    return Section(
-        id="requests",
-        title="Requests answered otherwise",
-        items=(table,) if rows else (),
-        absent=nothing,
-        link="Requests",
-    )
-
-
-def _checks(checks: Sequence[Compatible]) -> Section:
-    rows = tuple(
-        (text(each.title), text("yes" if not each.reason else "no"), text(each.reason))
-        for each in checks
-    )
-    table = Table(
-        caption="What must keep working",
-        columns=columns("What", "Works", "Why not", words=("Works", "Why not")),
-        rows=rows,
-    )
-    return Section(id="compatibility", title="Compatibility", items=(table,), link="Compatibility")

@@ -300,17 +300,45 @@ def columns(*titles: str, words: Sequence[str] = ()) -> tuple[Column, ...]:
     )
 
 
+Row = Sequence[str | TableCell]
+"""Cells of a table; a text is a plain one."""
+
+
+def table_of(
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    words: Sequence[str] = (),
+    note: str = "",
+    caption_note: str = "",
+    small: bool = False,
+) -> Table:
+    """Make a table by the titles of its columns; the first and those in `words` hold text."""
+    return Table(
+        caption=caption,
+        columns=columns(*heads, words=words),
+        rows=tuple(
+            tuple(text(cell) if isinstance(cell, str) else cell for cell in row) for row in rows
+        ),
+        note=note,
+        caption_note=caption_note,
+        small=small,
+    )
+
+
 def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> Table | None:
     """Names and texts as a table; None when there are none."""
     if not found:
         return None
-    return Table(
-        caption=caption,
-        columns=columns("Name", "Value", words=("Value",)),
-        rows=tuple(
-            (text(str(name)), TableCell(text=numbers.plain(value), code=code))
+    return table_of(
+        caption,
+        ("Name", "Value"),
+        (
+            (str(name), TableCell(text=numbers.plain(value), code=code))
             for name, value in found.items()
         ),
+        words=("Value",),
     )
 
 

@@ -1,6 +1,6 @@
 """Count what a stranger must walk through in this house, and print it; no test fails on a count.
 
-    python tests/house.py [ROOT] [--of judge --of compare]
+    python tests/house.py [ROOT] [--of verdict_on --of compare]
 
 For a function: the functions and modules of ours that it may enter. Names are followed from module
 to module, as an upper bound: a name that is loaded counts as called, an attribute counts as every
@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOMS = ("harness", "baselines", "candidates", "reports")
-ASKED = ("judge", "compare", "render_html")
+ASKED = ("verdict_on", "judge", "compare", "render_html")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -18,7 +18,7 @@ from harness.experiments.rules import Criterion
 from harness.forecast import Forecast
 from harness.judging.declared import Cell
 from harness.judging.findings import Outcome
-from harness.judging.verdict import judge
+from harness.judging.verdict import verdict_on
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
@@ -153,7 +153,7 @@ def test_case_8_only_probabilistic_metrics_asked_for(series):
 
     def verdict(forecast):
         new = score(truth, forecast, arm="new", role="candidate", seed=1)
-        return judge(policy, cells, [old, new])
+        return verdict_on(policy, cells, [old, new])
 
     assert verdict(sure).outcome == Outcome.PROMOTE
     assert verdict(Forecast.of_point(flat)).outcome == Outcome.INVALID
@@ -195,7 +195,7 @@ def test_case_12_zero_actuals_in_mape_are_counted_and_shown(series):
     rules = (Criterion(metric="mape", margin=0.1), Criterion(metric="mae", margin=0.1))
     policy = Policy(baseline="old", candidate="new", criteria=rules, min_origins=10)
 
-    verdict = judge(policy, [Cell(arm=u.arm, dataset="OWN", seed=1) for u in units], units)
+    verdict = verdict_on(policy, [Cell(arm=u.arm, dataset="OWN", seed=1) for u in units], units)
 
     zeros = int((truth.values == 0).sum())
     assert zeros > 0

@@ -13,15 +13,15 @@ from scipy.stats import t
 from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
-from harness.evidence.comparison import answer, compare
+from harness.evidence.comparison import answer, comparison_of
 from harness.evidence.estimand import Coverage, MeanLoss, RootLoss
 from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
-from harness.judging.declared import Cell, Given
-from harness.judging.findings import Outcome, judge_rule, question_of, rejected_together
+from harness.judging.declared import Cell, JudgedGrid
+from harness.judging.findings import Outcome, judge_rule, multiplicity_of, rejected_together
 from harness.judging.price_scale import on_another_scale
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather
@@ -41,8 +41,8 @@ def judged(old: UnitScores, new: UnitScores, *beside: UnitScores, **rules: objec
     units = [old, new, *beside]
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed, role=u.role) for u in units]
     policy = Policy(baseline="old", candidate="new", **{"criteria": CRPS} | rules)  # type: ignore[arg-type]
-    evidence = gather(policy, cells, units, Given())
-    return conclude(evidence, self_test=self_test(evidence, cells, units))
+    evidence = gather(JudgedGrid(policy=policy, declared=cells, scores=units))
+    return conclude(evidence, self_test=self_test(evidence))
 
 
 def losses_of(losses: np.ndarray, arm: str) -> UnitScores:
@@ -105,7 +105,7 @@ def test_what_rounding_makes_decides_nothing() -> None:
     for candidate in (legacy * (1 + 5e-10), legacy * (1 - 5e-10)):
         both = pair([losses_of(candidate, "new")], [losses_of(legacy, "old")], "crps")
 
-        found = compare(both, Question(estimand=MeanLoss(metric="crps"), bound_high=0.0))
+        found = comparison_of(both, Question(estimand=MeanLoss(metric="crps"), bound_high=0.0))
 
         assert found.conclusion == "undecided"
         assert {each.conclusion for each in found.estimates} == {"undecided"}
@@ -384,7 +384,7 @@ def test_rmse_is_one_number_everywhere() -> None:
         for arm, side in (("old", old), ("new", new))
     }
 
-    found = gather(policy, cells, units, Given())
+    found = gather(JudgedGrid(policy=policy, declared=cells, scores=units))
     table = {row.arm: row.value for row in summarise(units) if row.metric == "rmse"}
 
     standings = {s.arm: s.value for s in found.validity.standings if s.metric == "rmse"}
@@ -470,6 +470,7 @@ def test_equal_arms_are_seldom_rejected_by_many_rules() -> None:
     """Two datasets by three metrics at margin 0: the chances of a wrong REJECT do not add up."""
     rules = [Criterion(metric=metric) for metric in ("crps", "mae", "rmse")]
     policy = Policy(baseline="old", candidate="new", criteria=tuple(rules))
+    shared = multiplicity_of(policy, ["A", "B"])
     names = ("crps", "absolute_error", "squared_error")
     rejected = alone = 0
     for seed in range(200):
@@ -490,7 +491,7 @@ def test_equal_arms_are_seldom_rejected_by_many_rules() -> None:
                     rule,
                     dataset,
                     policy=policy,
-                    question=question_of(rule, alpha=0.05, power=0.8),
+                    question=shared.asked_by(rule),
                     candidate=[new],
                     legacy=[old],
                     ask=answer,
@@ -595,7 +596,7 @@ def test_a_slice_has_the_interval_its_windows_support(windows: int) -> None:
     both = pair([whole[0]], [whole[1]], "crps", part=True)
     question = Question(estimand=MeanLoss(metric="crps"), bound_high=0.0)
 
-    found = compare(both, question)
+    found = comparison_of(both, question)
 
     difference = new - new.mean() / old.mean() * old
     half = t.ppf(0.975, windows - 1) * difference.std(ddof=1) / np.sqrt(windows) / old.mean()

@@ -20,7 +20,7 @@ from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, judge
+from harness.judging.verdict import Verdict, verdict_on
 from harness.scoring.scores import Truth, UnitScores, score
 from reports.forms.junit import render_junit
 from reports.words.verdicts import reasons
@@ -54,7 +54,7 @@ def units_of(
 def judged(units: list[UnitScores], policy: Policy) -> Verdict:
     """The verdict on a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed, role=u.role) for u in units]
-    return judge(policy, cells, units, Given(today=TODAY if policy.waivers else None))
+    return verdict_on(policy, cells, units, Given(today=TODAY if policy.waivers else None))
 
 
 FINE = {"walk": 0.4, "old": 0.8, "new": 0.0}

@@ -344,7 +344,7 @@ def spread_of(found: Comparison) -> Spread | None:
     )
 
 
-def compare(both: Pair, question: Question) -> Comparison:
+def comparison_of(both: Pair, question: Question) -> Comparison:
     """Answer as `answer` does, and say how much the answer is worth.
 
     That is: whether it stands under variations, what such a plan detects, and what would decide
@@ -386,7 +386,7 @@ def compare(both: Pair, question: Question) -> Comparison:
 
 
 class ComparesOnce:
-    """Answers as `compare` does, and the same question about the same losses only once.
+    """Answers as `comparison_of` does, and the same question about the same losses only once.
 
     Losses are the same where every bit of them is, in the same order.
     """
@@ -403,7 +403,7 @@ class ComparesOnce:
         content = tuple((each.shape, each.tobytes()) for each in arrays)
         key = (question, both.names, both.reach, *content)
         if key not in self._known:
-            self._known[key] = compare(both, question)
+            self._known[key] = comparison_of(both, question)
         return self._known[key]
 
 

@@ -94,6 +94,41 @@ class _Kind:
         ways = self.ways if not both.candidate_ok.all() else ("",)
         return [count_failed(both, ours, theirs) for ours in ways]
 
+    def bounds(self, margin: float) -> tuple[float | None, float]:
+        """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
+        return None, margin
+
+    def slope(self, excess: float) -> float:
+        """How fast the effect changes with the ratio."""
+        return 1.0
+
+    def value(self, mean: float) -> float:
+        """What a side's mean is shown as."""
+        return mean
+
+    def uncertain(self, sides: Sides) -> bool:
+        """Whether there is an uncertainty to estimate, or a tie that needs none."""
+        return sides.tied or sides.varies
+
+    def variance_at(self, excess: float) -> float:
+        """The excess at which the variance over origins is taken for planning."""
+        return excess
+
+    def share_at(self, value: float | None) -> float | None:
+        """Share at which the variance of a share is known; None of what is no share."""
+        return None
+
+    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
+        """Variance of legacy's mean, as a share of it, and its covariance with the effect.
+
+        None where what stands below is known.
+        """
+        return None
+
+    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
+        """Diebold-Mariano test of equal mean losses, read in the law that decides; of losses."""
+        return None
+
     def stretch_feared(self, sides: Sides, lag: int) -> float:
         """How many times as long the error is if the differences remember as they may; at least 1.
 
@@ -148,10 +183,6 @@ class _Loss(_Kind):
             for each in found
         ]
 
-    def bounds(self, margin: float) -> tuple[float | None, float]:
-        """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
-        return None, margin
-
     def effect(self, excess: float) -> float:
         """Effect of a ratio of means less 1: -0.03 is a loss 3 % lower than legacy's."""
         return excess
@@ -159,14 +190,6 @@ class _Loss(_Kind):
     def excess(self, effect: float) -> float:
         """Ratio of means less 1 of an effect: the inverse of `effect`."""
         return effect
-
-    def slope(self, excess: float) -> float:
-        """How fast the effect changes with the ratio."""
-        return 1.0
-
-    def value(self, mean: float) -> float:
-        """What a side's mean loss is shown as."""
-        return mean
 
     def cell_factor(self, factor: float) -> float:
         """What losses by origin and step are multiplied by to multiply `value` by a factor."""
@@ -204,18 +227,6 @@ class _Loss(_Kind):
         if sides.memory is None or not sides.memory.shown:
             return 1.0
         return memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
-
-    def uncertain(self, sides: Sides) -> bool:
-        """Whether there is an uncertainty to estimate, or a tie that needs none."""
-        return sides.tied or sides.varies
-
-    def variance_at(self, excess: float) -> float:
-        """The excess at which the variance over origins is taken for planning."""
-        return excess
-
-    def share_at(self, value: float | None) -> float | None:
-        """Share at which the variance of a share is known; None: a loss is no share."""
-        return None
 
     def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
         """Variance of legacy's mean, as a share of it, and its covariance with the effect."""
@@ -288,11 +299,8 @@ class Skill(_Loss):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Share(_Kind, ABC):
-    """A share of origins or sessions; the effect is its distance from `nominal`, in points.
-
-    The ratio is the share itself: it stands over ones.
-    """
+class _OverOnes(_Kind, ABC):
+    """A mean over ones; the effect is its distance from `nominal`, in points."""
 
     unit: ClassVar[EffectUnit] = "points"
     relative: ClassVar[bool] = False
@@ -300,37 +308,23 @@ class _Share(_Kind, ABC):
     @property
     @abstractmethod
     def nominal(self) -> float:
-        """The share from which the distance is taken."""
+        """The mean from which the distance is taken."""
 
     def effect(self, excess: float) -> float:
-        """Distance from nominal of a share that is 1 + `excess`."""
+        """Distance from nominal of a mean that is 1 + `excess`."""
         return excess + (1 - self.nominal)
 
     def excess(self, effect: float) -> float:
-        """Share less 1 of an effect: the inverse of `effect`."""
+        """Mean less 1 of an effect: the inverse of `effect`."""
         return effect - (1 - self.nominal)
 
-    def slope(self, excess: float) -> float:
-        """How fast the effect changes with the ratio."""
-        return 1.0
-
-    def value(self, mean: float) -> float:
-        """What a side's mean is shown as."""
-        return mean
+    def whole(self, both: Pair) -> Pair:
+        """Shares covered; failed windows still in the pair are missed, and legacy's covered."""
+        return filled(both, candidate=0.0, legacy=1.0)
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
-        """Estimate a share and its uncertainty.
-
-        The variance of a share r is proportional to ``r (1 - r)``, at the value that is tested and
-        not at the one found: Wilson's interval (1927), with the long-run variance in the place of
-        the binomial one. A share that never varies gets the variance it would have if all steps of
-        a window were hit or missed together.
-        """
-        found = self.stretched(_ratio_of(sides, lag), sides)
-        return dataclasses.replace(found, covariance=_wilson(found))
-
-    def stretched(self, found: MeanRatio, sides: Sides) -> MeanRatio:
-        """The same with its error as much longer as `stretch` says."""
+        """Estimate the mean, its error as much longer as `stretch` says."""
+        found = _ratio_of(sides, lag)
         law = found.law.stretched(self.stretch(sides, found.law.lag))
         return dataclasses.replace(found, law=law)
 
@@ -352,6 +346,27 @@ class _Share(_Kind, ABC):
         feared = dataclasses.replace(sides.persistence, weight=(1 + sides.persistence.weight) / 2)
         return max(found, feared.stretch(count, lag, sides.overlap))
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share(_OverOnes, ABC):
+    """A share of origins or sessions: the ratio is the share itself."""
+
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate a share and its uncertainty.
+
+        The variance of a share r is proportional to ``r (1 - r)``, at the value that is tested and
+        not at the one found: Wilson's interval (1927), with the long-run variance in the place of
+        the binomial one. A share that never varies gets the variance it would have if all steps of
+        a window were hit or missed together.
+        """
+        found = _OverOnes.ratio_of(self, sides, lag=lag)
+        share = found.above
+        binomial, own = share * (1 - share), float(found.covariance[0, 0])
+        times = own / binomial if min(binomial, own) > 1e-15 else 1.0  # 1 for independent windows
+        both = share - 0.5
+        covariance = times * np.array([[binomial, both], [both, -1.0]])
+        return dataclasses.replace(found, covariance=covariance)
+
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
         return True
@@ -366,27 +381,9 @@ class _Share(_Kind, ABC):
             return None
         return value if 0.0 < value < 1.0 else self.nominal
 
-    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
-        """None: what stands below is known."""
-        return None
-
-    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
-        """None: there is no test of equal losses."""
-        return None
-
 
 def _ratio_of(sides: Sides, lag: int | None) -> MeanRatio:
     return mean_ratio(*sides.means, sides.overlap, lag=lag, part=sides.part)
-
-
-def _wilson(found: MeanRatio) -> Array:
-    """Covariance that makes the variance ``c r (1 - r)`` at r; c is 1 for independent windows."""
-    share = found.above
-    binomial = share * (1 - share)
-    varies = min(binomial, float(found.covariance[0, 0])) > 1e-15
-    times = float(found.covariance[0, 0]) / binomial if varies else 1.0
-    both = share - 0.5
-    return times * np.array([[binomial, both], [both, -1.0]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,10 +430,6 @@ class Coverage(_Share):
         """Where the effect must be shown to lie for a tolerance: within it on both sides."""
         return -tolerance, tolerance
 
-    def whole(self, both: Pair) -> Pair:
-        """Shares covered; failed windows still in the pair are missed, and legacy's covered."""
-        return filled(both, candidate=0.0, legacy=1.0)
-
     def sides(self, whole: Pair) -> Sides:
         """The candidate's coverage over ones."""
         ones = np.ones((1, len(whole.origin)))
@@ -449,7 +442,7 @@ class Coverage(_Share):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelativeCoverage(_Share):
+class RelativeCoverage(_OverOnes):
     """How much further the candidate's coverage lies from nominal than legacy's, in points.
 
     The effect 0.03 is three points further. On each origin both distances are counted towards the
@@ -492,14 +485,6 @@ class RelativeCoverage(_Share):
         """The promised coverage as a share."""
         return self.level / 100
 
-    def bounds(self, tolerance: float) -> tuple[float | None, float]:
-        """Where the effect must be shown to lie: a candidate nearer to nominal breaks nothing."""
-        return None, tolerance
-
-    def whole(self, both: Pair) -> Pair:
-        """Shares covered; failed windows still in the pair are missed, and legacy's covered."""
-        return filled(both, candidate=0.0, legacy=1.0)
-
     def sides(self, whole: Pair) -> Sides:
         """1 and the difference of distances over ones, which legacy's seeds move as in `Wins`."""
         ours, theirs = whole.candidate - self.promised, whole.legacy - self.promised
@@ -514,22 +499,6 @@ class RelativeCoverage(_Share):
         signs = [1.0 if each.mean() >= 0 else -1.0 for each in (ours, theirs)]
         main = over_ones(signs[0] * ours, signs[1] * theirs)
         return dataclasses.replace(main, others=tuple(e for e in (apart, alone) if e.varies))
-
-    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
-        """Estimate the mean difference: it is no share, and its variance is the one found."""
-        return self.stretched(_ratio_of(sides, lag), sides)
-
-    def uncertain(self, sides: Sides) -> bool:
-        """Whether the difference varies; arms that cover the same everywhere are a tie."""
-        return sides.tied or sides.varies
-
-    def variance_at(self, excess: float) -> float:
-        """The excess itself: the variance is the same at every one."""
-        return excess
-
-    def share_at(self, value: float | None) -> float | None:
-        """None: a difference of distances is no share."""
-        return None
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the seeds of both sides."""
@@ -568,10 +537,6 @@ class Wins(_Share):
         """Half of the origins: neither side is better."""
         return 0.5
 
-    def bounds(self, margin: float) -> tuple[float | None, float]:
-        """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
-        return None, margin
-
     def whole(self, both: Pair) -> Pair:
         """The share of each origin that a seed of one side loses to those of the other."""
         return lost(both)
@@ -590,9 +555,9 @@ class Wins(_Share):
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the share lost as any share; arms that tie on every origin have no variance."""
-        found = self.stretched(_ratio_of(sides, lag), sides)
+        found = _Share.ratio_of(self, sides, lag=lag)
         tied = bool(np.all(sides.means[0] == 0.5))
-        return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
+        return dataclasses.replace(found, covariance=np.zeros((2, 2))) if tied else found
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the seeds of both sides."""

@@ -260,6 +260,25 @@ class Experiment:
         """Copy the experiment with other seeds."""
         return dataclasses.replace(self, run=dataclasses.replace(self.run, seeds=tuple(seeds)))
 
+    def policy_on(self, *, baseline: str | None, candidate: str | None) -> Policy:
+        """The policy on another pair of arms; None leaves a side as it is.
+
+        Raises
+        ------
+        ConfigError
+            When the experiment has no arm of that name.
+        """
+        names = [arm.name for arm in self.arms]
+        for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
+            if name is not None and name not in names:
+                near, there = meant(name, names), ", ".join(names)
+                raise ConfigError(f"{flag} '{name}': no such arm{near}; there are {there}")
+        return dataclasses.replace(
+            self.policy,
+            baseline=baseline or self.policy.baseline,
+            candidate=candidate or self.policy.candidate,
+        )
+
     def with_policy(self, path: Path) -> Experiment:
         """Copy the experiment with the policy of another file.
 
@@ -320,22 +339,20 @@ def parse_experiment(
             f"{source}: an experiment has the name of its file, which must neither begin nor end "
             "with a dot or a space: rename the file"
         )
-    notes = Noted(source)
-    notes.found += _faults_at_the_top(found)
-    arms: tuple[ArmRef, ...] = ()
-    if "arms" in found:
-        arms = _arms(found["arms"], notes, folder)
+    reading = _Reading(found=found, source=source, folder=folder, notes=Noted(source))
+    notes = reading.notes
+    notes.found += reading.faults_at_the_top()
+    arms = reading.arms() if "arms" in found else ()
     plans: dict[str, RollingOrigin] = {}
     with notes.noting():
         if "plan" in found and "datasets" in found:
-            plans = _plans(found["plan"], found["datasets"], where=source)
+            plans = reading.plans()
     run, measure, policy = RunSettings(), None, None
     with notes.noting():
-        inner = _mapping(found.get("run", {}), source, "run")
-        run = table(RunSettings, inner, where=f"{source}: [run]")
+        run = table(RunSettings, reading.table("run"), where=f"{source}: [run]")
     with notes.noting():
         if "measure" in found:
-            inner = _mapping(found["measure"], source, "measure")
+            inner = reading.table("measure")
             measure = table(MeasureSettings, inner, where=f"{source}: [measure]")
             if plans and measure.dataset not in (None, *plans):
                 near, there = meant(measure.dataset, plans), ", ".join(plans)
@@ -345,7 +362,7 @@ def parse_experiment(
                 )
     with notes.noting():
         if arms and "policy" in found:
-            policy = _policy(found["policy"], arms=arms, plans=plans, where=source, folder=folder)
+            policy = reading.policy(arms, plans)
     notes.raise_any()
     assert policy is not None
     return Experiment(
@@ -363,41 +380,126 @@ def parse_experiment(
     )
 
 
-def _faults_at_the_top(found: Mapping[str, Any]) -> Iterator[str]:
-    known = ", ".join(_TABLES)
-    for key in found:
-        if key not in _TABLES:
-            yield f"unknown key '{key}'{meant(key, _TABLES)}; known keys are {known}"
-    needed = ("datasets", "plan", "arms", "policy")
-    if missing := ", ".join(f"'{key}'" for key in needed if key not in found):
-        yield f"missing key{'s' * (',' in missing)} {missing}"
-    if found.get("schema", SCHEMA) != SCHEMA:
-        yield f"schema = {found['schema']!r}: this version reads {SCHEMA}"
-    if not isinstance(title := found.get("title", ""), str):
-        yield f"title = {title!r}: expected a text"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """A parsed file, where it came from, and what is found wrong with it on the way.
 
+    Attributes
+    ----------
+    folder
+        Where user modules and a policy of its own may lie.
+    """
 
-def _policy(
-    found: Any,
-    *,
-    arms: tuple[ArmRef, ...],
-    plans: Mapping[str, RollingOrigin],
-    where: str,
-    folder: Path | None,
-) -> Policy:
-    """The table `[policy]`, or the file it names, beside the experiment's."""
-    names = [arm.name for arm in arms]
-    label = f"{where}: [policy]"
-    if isinstance(found, str):
-        label = found
-        policy = read_policy((folder or Path()) / found, arms=names)
-    else:
-        table = _mapping(found, where, "policy")
-        load_losses(table, folder)
-        policy = parse_policy(table, arms=names, where=label)
-    if plans:
-        _refuse_unfit(policy, arms, plans, where=label)
-    return policy
+    found: Mapping[str, Any]
+    source: str
+    folder: Path | None
+    notes: Noted
+
+    def faults_at_the_top(self) -> Iterator[str]:
+        """Keys that are unknown, missing or of another kind."""
+        found, known = self.found, ", ".join(_TABLES)
+        for key in found:
+            if key not in _TABLES:
+                yield f"unknown key '{key}'{meant(key, _TABLES)}; known keys are {known}"
+        needed = ("datasets", "plan", "arms", "policy")
+        if missing := ", ".join(f"'{key}'" for key in needed if key not in found):
+            yield f"missing key{'s' * (',' in missing)} {missing}"
+        if found.get("schema", SCHEMA) != SCHEMA:
+            yield f"schema = {found['schema']!r}: this version reads {SCHEMA}"
+        if not isinstance(title := found.get("title", ""), str):
+            yield f"title = {title!r}: expected a text"
+
+    def table(self, key: str) -> dict[str, Any]:
+        """The table of a key; empty where there is none.
+
+        Raises
+        ------
+        ConfigError
+            When it is something else.
+        """
+        inner = self.found.get(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{self.source}: {key} = {inner!r}: expected a table [{key}]")
+        return inner
+
+    def plans(self) -> dict[str, RollingOrigin]:
+        """One plan per dataset: the common keys, overridden by those of a table of its name."""
+        where, ids = self.source, self.found["datasets"]
+        if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
+            raise ConfigError(f'{where}: datasets = {ids!r}: expected ids such as ["GOLD"]')
+        if len(set(ids)) != len(ids):
+            raise ConfigError(f"{where}: datasets = {ids}: expected each id once")
+        common = self.table("plan")
+        own = {key: value for key, value in common.items() if isinstance(value, dict)}
+        notes = Noted(where)
+        for key in own:
+            if key not in ids:
+                near = meant(key, ids)
+                notes.found.append(
+                    f"[plan.{key}]: no such dataset{near}; there are {', '.join(ids)}"
+                )
+        shared = {key: value for key, value in common.items() if key not in own}
+        plans = {}
+        for name in ids:
+            with notes.noting():
+                inner = shared | own.get(name, {})
+                plans[name] = table(RollingOrigin, inner, where=f"{where}: [plan]")
+        notes.raise_any()
+        return plans
+
+    def arms(self) -> tuple[ArmRef, ...]:
+        """Arms of an experiment; what is wrong with any is noted."""
+        found = self.found["arms"]
+        if not isinstance(found, list) or not found or not all(isinstance(x, dict) for x in found):
+            self.notes.found.append("arms: expected [[arms]] tables")
+            return ()
+        arms: list[ArmRef] = []
+        for item in found:
+            name = item.get("name")
+            label = f"[[arms]] {name!r}:" if name else "[[arms]]:"
+            texts: dict[str, Any] = {key: item.get(key) for key in ("name", "use", "role")}
+            faults = [
+                f"missing key '{key}' (a text)"
+                for key, text in texts.items()
+                if not isinstance(text, str) or not text.strip()
+            ]
+            role, roles = texts["role"], get_args(Role)
+            if isinstance(role, str) and role.strip() and role not in roles:
+                wanted = f"expected one of {', '.join(roles)}{meant(role, roles)}"
+                faults.append(f"role = '{role}': {wanted}")
+            options = {key: value for key, value in item.items() if key not in texts}
+            try:
+                json.dumps(options, allow_nan=False)  # they become part of a digest and of a record
+            except (TypeError, ValueError):
+                faults.append(
+                    f"options {options!r}: expected texts, finite numbers, true or false, lists "
+                    "and tables; dates in quotes"
+                )
+            if any(arm.name == name for arm in arms):
+                faults.append(f"two arms are named '{name}'")
+            self.notes.found += [f"{label} {'; '.join(faults)}"] if faults else []
+            use = str(texts["use"])
+            arms.append(
+                ArmRef(
+                    name=str(name), use=use, role=texts["role"], options=options, folder=self.folder
+                )
+            )
+        return tuple(arms)
+
+    def policy(self, arms: tuple[ArmRef, ...], plans: Mapping[str, RollingOrigin]) -> Policy:
+        """The table `[policy]`, or the file it names, beside the experiment's."""
+        names, label = [arm.name for arm in arms], f"{self.source}: [policy]"
+        file = self.found["policy"]
+        if isinstance(file, str):
+            label = file
+            policy = read_policy((self.folder or Path()) / file, arms=names)
+        else:
+            own = self.table("policy")
+            load_losses(own, self.folder)
+            policy = parse_policy(own, arms=names, where=label)
+        if plans:
+            _refuse_unfit(policy, arms, plans, where=label)
+        return policy
 
 
 def _refuse_unfit(
@@ -410,69 +512,3 @@ def _refuse_unfit(
         name: range(plan.gap + 1, plan.gap + plan.horizon + 1) for name, plan in plans.items()
     }
     refuse_unjudged(policy, judged, roles, where=where)
-
-
-def _plans(found: Any, ids: Any, *, where: str) -> dict[str, RollingOrigin]:
-    """One plan per dataset: the common keys, overridden by the table named after the dataset."""
-    if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
-        raise ConfigError(f'{where}: datasets = {ids!r}: expected ids such as ["GOLD"]')
-    if len(set(ids)) != len(ids):
-        raise ConfigError(f"{where}: datasets = {ids}: expected each id once")
-    common = _mapping(found, where, "plan")
-    own = {key: value for key, value in common.items() if isinstance(value, dict)}
-    notes = Noted(where)
-    for key in own:
-        if key not in ids:
-            near = meant(key, ids)
-            notes.found.append(f"[plan.{key}]: no such dataset{near}; there are {', '.join(ids)}")
-    shared = {key: value for key, value in common.items() if key not in own}
-    plans = {}
-    for name in ids:
-        with notes.noting():
-            inner = shared | own.get(name, {})
-            plans[name] = table(RollingOrigin, inner, where=f"{where}: [plan]")
-    notes.raise_any()
-    return plans
-
-
-def _arms(found: Any, notes: Noted, folder: Path | None) -> tuple[ArmRef, ...]:
-    """Arms of an experiment; what is wrong with any is noted."""
-    if not isinstance(found, list) or not found or not all(isinstance(x, dict) for x in found):
-        notes.found.append("arms: expected [[arms]] tables")
-        return ()
-    arms: list[ArmRef] = []
-    for item in found:
-        name = item.get("name")
-        label = f"[[arms]] {name!r}:" if name else "[[arms]]:"
-        texts: dict[str, Any] = {key: item.get(key) for key in ("name", "use", "role")}
-        faults = [
-            f"missing key '{key}' (a text)"
-            for key, text in texts.items()
-            if not isinstance(text, str) or not text.strip()
-        ]
-        role, roles = texts["role"], get_args(Role)
-        if isinstance(role, str) and role.strip() and role not in roles:
-            wanted = f"expected one of {', '.join(roles)}{meant(role, roles)}"
-            faults.append(f"role = '{role}': {wanted}")
-        options = {key: value for key, value in item.items() if key not in texts}
-        try:
-            json.dumps(options, allow_nan=False)  # they become part of a digest and of a record
-        except (TypeError, ValueError):
-            faults.append(
-                f"options {options!r}: expected texts, finite numbers, true or false, lists and "
-                "tables; dates in quotes"
-            )
-        if any(arm.name == name for arm in arms):
-            faults.append(f"two arms are named '{name}'")
-        notes.found += [f"{label} {'; '.join(faults)}"] if faults else []
-        use = str(texts["use"])
-        arms.append(
-            ArmRef(name=str(name), use=use, role=texts["role"], options=options, folder=folder)
-        )
-    return tuple(arms)
-
-
-def _mapping(found: Any, where: str, key: str) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where}: {key} = {found!r}: expected a table [{key}]")
-    return found

@@ -126,6 +126,11 @@ class Policy:
             )
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """Baseline and candidate."""
+        return self.baseline, self.candidate
+
+    @property
     def successes(self) -> tuple[Criterion, ...]:
         """Gains of which one must be shown in the mode ``improve``."""
         return tuple(rule for rule in self.criteria if rule.role == "success")

@@ -14,7 +14,7 @@ from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError
 from harness.experiments.experiment import builtin_names, read_experiment
-from harness.experiments.policy import Policy
+from harness.gate.dossier import Dossier
 from harness.judging.declared import (
     FutureTests,
     Given,
@@ -24,7 +24,7 @@ from harness.judging.declared import (
 )
 from harness.judging.fact import Fact, FactCode, fact
 from harness.measure.record import read_costs
-from harness.running.cells import cell_record, has_cell, issued_in_time
+from harness.running.cells import issued_in_time
 from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.split import Split
@@ -36,13 +36,7 @@ FUTURE = "T10"
 
 
 def given_of(
-    grid: Grid,
-    store: Store,
-    policy: Policy,
-    *,
-    problems: Sequence[Fact],
-    today: str | None,
-    changed: Fact | None,
+    asked: Dossier, *, problems: Sequence[Fact], today: str | None, changed: Fact | None
 ) -> Given:
     """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
 
@@ -55,19 +49,19 @@ def given_of(
     changed
         That something was asked otherwise before the first result.
     """
-    costs = read_costs(store, grid, baseline=policy.baseline, candidate=policy.candidate)
-    wanted = policy.limits.costs
+    grid, policy, wanted = asked.grid, asked.policy, asked.policy.limits.costs
+    costs = read_costs(asked.store, grid, baseline=policy.baseline, candidate=policy.candidate)
     past = policy.waivers and today is not None and today < datetime.now(UTC).date().isoformat()
     return Given(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
         room={name: room_of(split) for name, split in grid.splits.items()},
         ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
-        larger=_larger(grid, policy),
+        larger=_larger(asked),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.unreadable},
-        cards=cards_of(grid, store, policy),
-        futures=futures(grid, store, policy),
+        cards=asked.cards,
+        futures=futures(asked),
         doubts=(
-            *_doubts(grid, store, policy),
+            *_doubts(asked),
             *([fact(FactCode.DATE_PAST, date=today)] if past else []),
         ),
         changed=changed,
@@ -75,19 +69,8 @@ def given_of(
         today=today if policy.waivers else None,
         experiment=quote(Path(grid.experiment.source).name),
         counted=tuple(n for n, plan in grid.experiment.plans.items() if plan.first is None),
-        plan=_plan(grid, store, policy),
+        plan=_plan(asked),
     )
-
-
-def cards_of(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]]:
-    """What the pair says of itself, from the first stored unit of each."""
-    found: dict[str, dict[str, str]] = {}
-    for cell in grid.cells:
-        name = cell.arm.name
-        judged = name in (policy.baseline, policy.candidate) and name not in found
-        if judged and has_cell(store, cell):
-            found[name] = dict(cell_record(store, cell).card)
-    return found
 
 
 def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
@@ -106,18 +89,18 @@ def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
     return found
 
 
-def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
+def futures(asked: Dossier) -> dict[str, FutureTests]:
     """What was tested of both sides, whether they can have used the future.
 
     The battery's predicate, one its subject gives no answer to is as good as not tried; and every
     fit that was asked again. Records played back are exempt where they say when they were issued.
     """
-    tried = tried_for_future(grid, store)
+    tried, store = tried_for_future(asked.grid, asked.store), asked.store
     found = {}
-    for arm in (policy.baseline, policy.candidate):
-        cells = [cell for cell in grid.cells if cell.arm.name == arm and has_cell(store, cell)]
+    for arm in asked.policy.pair:
+        cells = [cell for cell in asked.stored if cell.arm.name == arm]
         if cells and all(is_exempt(cell, store) for cell in cells):
-            word = (fact(FactCode.RECORDS_WORD, arm=arm),) if arm == policy.candidate else ()
+            word = (fact(FactCode.RECORDS_WORD, arm=arm),) if arm == asked.policy.candidate else ()
             found[arm] = FutureTests(passed=("records issued in time",), doubts=word)
             continue
         said = {FUTURE: tried[arm].outcome} if arm in tried else {}
@@ -126,14 +109,14 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
         known = asked_fits(store, cells)
         for cell in cells:
             for fit in judging_fits(cell):
-                asked = known.get(fit.key)
-                there = {each.way: each for each in asked.found} if asked else {}
+                again = known.get(fit.key)
+                there = {each.way: each for each in again.found} if again else {}
                 for way in NEEDED:
                     states[way].add(there[way].state if way in there else "not tested")
                 failed += [
                     fact(
                         FactCode.NOT_REPEATABLE
-                        if asked is not None and asked.repeats is False
+                        if again is not None and again.repeats is False
                         else FactCode.ASKED_OTHERWISE,
                         arm=arm,
                         way=each.way,
@@ -169,19 +152,18 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
     return found
 
 
-def _doubts(grid: Grid, store: Store, policy: Policy) -> Iterator[Fact]:
+def _doubts(asked: Dossier) -> Iterator[Fact]:
     """That a seed matters and others ran than are declared, or only one did; parts given up."""
-    ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
-    pair = (policy.baseline, policy.candidate)
-    mine = [cell.arm.name for cell in grid.cells if cell.known.seeded and cell.arm.name in pair]
-    drawing = list(dict.fromkeys(mine))
+    experiment = asked.grid.experiment
+    ran, declared = experiment.run.seeds, experiment.declared_seeds
+    drawing = list(dict.fromkeys(cell.arm.name for cell in asked.cells if cell.known.seeded))
     if drawing and set(ran) != set(declared):
         both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
         yield fact(FactCode.HAND_PICKED_SEEDS, **both)
     if len(ran) == 1:
         yield from (fact(FactCode.ONE_SEED, arm=name) for name in drawing)
-    drops = [body for _, body in store.journal.all("drop") if not body.get("pruned")]
-    for cell in grid.cells if drops else ():
+    drops = [body for _, body in asked.store.journal.all("drop") if not body.get("pruned")]
+    for cell in asked.grid.cells if drops else ():
         fits = {fit.key for fit in cell.fits}
         for body in drops:
             if body.get("fit") in fits:
@@ -194,11 +176,10 @@ def _doubts(grid: Grid, store: Store, policy: Policy) -> Iterator[Fact]:
                 )
 
 
-def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
-    pair = (policy.baseline, policy.candidate)
-    mine = [cell for cell in grid.cells if cell.arm.name in pair and has_cell(store, cell)]
+def _plan(asked: Dossier) -> PlanRecord:
+    grid, journal, mine = asked.grid, asked.store.journal, asked.stored
     in_time = {
-        name: [set(issued_in_time(store, [cell])) for cell in mine if cell.dataset == name]
+        name: [set(issued_in_time(asked.store, [each])) for each in mine if each.dataset == name]
         for name in grid.splits
     }
     origins = []
@@ -221,7 +202,7 @@ def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
             )
         )
     return PlanRecord(
-        experiment=grid.experiment.name,
+        experiment=asked.name,
         seeds=tuple(grid.experiment.run.seeds),
         datasets=tuple(origins),
         maintenance=tuple(
@@ -237,8 +218,8 @@ def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
                 apart=str(body["difference"]),
             )
             for cell in mine
-            for record in store.journal.records("maintenance", cell.line)
-            for body in [store.journal.body(record)]
+            for record in journal.records("maintenance", cell.line)
+            for body in [journal.body(record)]
         ),
     )
 
@@ -246,9 +227,9 @@ def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
 _read_builtin = cache(read_experiment)
 
 
-def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
+def _larger(dossier: Dossier) -> LargerPlan | None:
     """The built-in experiment on the same pair that has the most independent origins, if more."""
-    asked = grid.experiment
+    grid, asked = dossier.grid, dossier.grid.experiment
     if asked.source not in builtin_names():
         return None
     dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
@@ -266,8 +247,8 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
     most, found = min(origins_of(asked.plans).values()), None
     for name in builtin_names():
         other = _read_builtin(name)
-        pair = (other.policy.baseline, other.policy.candidate)
-        if pair != (policy.baseline, policy.candidate) or not set(asked.plans) <= set(other.plans):
+        same = other.policy.pair == dossier.policy.pair
+        if not same or not set(asked.plans) <= set(other.plans):
             continue
         origins = origins_of(other.plans)
         if min(origins.values()) > most:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.errors import ConfigError, ForecastError, StoreError, meant
+from harness.errors import ForecastError, StoreError
 from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.experiments.policy import Policy
-from harness.gate.given_facts import cards_of, given_of
+from harness.gate.dossier import Dossier
+from harness.gate.given_facts import given_of
 from harness.gate.history import (
     CellInput,
     Inputs,
@@ -33,6 +34,7 @@ from harness.gate.history import (
     standing,
 )
 from harness.gate.looks import (
+    PastLook,
     Reading,
     at_look_only,
     independent_of,
@@ -50,7 +52,7 @@ from harness.gate.stored_scores import (
     scoring_digest,
     truths_of,
 )
-from harness.judging.declared import Given
+from harness.judging.declared import Given, JudgedGrid
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -62,15 +64,16 @@ from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 
 
-def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
+def fingerprints(asked: Dossier) -> dict[str, str]:
     """Digests of everything a verdict rests on.
 
     ``meaning`` is all that decides scores and how they are judged: the same meaning, the same
     numbers. ``machine`` is where the units ran: timings may differ with it, scores never.
     """
+    grid, store = asked.grid, asked.store
     meant = {
         "grid": grid.digest,
-        "policy": digest(plain(policy)),
+        "policy": digest(plain(asked.policy)),
         "scoring": scoring_digest(),
         "code": judging_digest(),
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
@@ -138,24 +141,6 @@ class Scored:
     problems: tuple[Fact, ...]
 
 
-def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: str | None) -> Policy:
-    """Choose another pair of arms to judge.
-
-    Raises
-    ------
-    ConfigError
-        When the experiment has no arm of that name.
-    """
-    names = [arm.name for arm in grid.experiment.arms]
-    for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
-        if name is not None and name not in names:
-            near = meant(name, names)
-            raise ConfigError(f"{flag} '{name}': no such arm{near}; there are {', '.join(names)}")
-    return dataclasses.replace(
-        policy, baseline=baseline or policy.baseline, candidate=candidate or policy.candidate
-    )
-
-
 def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = None) -> Judgement:
     """Score what is stored, judge every legacy arm by the policy and store the verdicts.
 
@@ -167,85 +152,80 @@ def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = 
     today
         ISO date that waivers are held against.
     """
+    asked = Dossier(grid=grid, store=store, policy=policy)
     found = scored(grid, store)
-    name = grid.experiment.name
-    reading = _reading(grid, store, policy, found)
+    decides = deciding_scores(asked, found)
+    reading = _reading(asked, found, decides)
     if reading is not None and reading.standing is not None:
-        return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
+        return _as_it_stands(asked, reading.standing, decides)
     fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
     conflicting, recorded = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
-    asked = _Asked(
-        problems=(*found.problems, *conflicting.values()),
-        changed=changed_since(grid, store, policy, code=judging_digest()),
-        today=today,
-        calibration=cache(lambda: calibrate(found.scores)),
-    )
-    mine = dataclasses.replace(asked, reading=reading)
-    passed = [
-        _judged(grid, store, each, found, asked if place else mine)
-        for place, each in enumerate(_family(grid, policy))
-    ]
-    kept = deciding_scores(grid, store, policy, found)
-    news = _news(grid, store, reading, passed[0][0], kept)
+    changed = changed_since(asked, code=judging_digest())
+    calibration = cache(lambda: calibrate(found.scores))
+    passed = []
+    for each in (asked, *asked.others):
+        given = given_of(
+            each,
+            problems=(*found.problems, *conflicting.values()),
+            today=today,
+            changed=changed,
+        )
+        if reading is not None and each is asked:
+            doubts = (*given.doubts, *reading.facts)
+            given = dataclasses.replace(given, doubts=doubts, look=reading.look)
+        passed.append(_judged(each, found, given, calibration))
+    verdict = passed[0][0]
+    news = _news(asked, reading, verdict, decides)
     with store.journal.writing() if not store.journal.read_only else nullcontext():
         names = record_verdicts(
             store,
-            name,
+            asked.name,
             passed,
             scores=found.scores,
             recorded={*conflicting, *recorded},
         )
         if reading is not None:
-            record_reading(store, reading, passed[0][0], names[0])
+            record_reading(store, reading, verdict, names[0])
+    folder = store.verdict_folder(asked.name)
     head, at = passing(store, names[0])
-    first, *others = [
-        (verdict, store.verdict_folder(name) / each)
-        for each, (verdict, _) in zip(names, passed, strict=True)
-    ]
-    decides = after_training(found.scores, policy, passed[0][1].given.cards)[0]
     return Judgement(
-        verdict=first[0],
-        scores=at_look_only(decides, first[0].look.prospective if first[0].look else {}),
-        folder=first[1],
+        verdict=verdict,
+        scores=at_look_only(decides, verdict.look.prospective if verdict.look else {}),
+        folder=folder / names[0],
         head=head,
         at=at,
         news=(news,),
-        others=tuple(others),
+        others=tuple(
+            (other, folder / name) for name, (other, _) in zip(names[1:], passed[1:], strict=True)
+        ),
         former=tuple(
-            store.verdict_folder(name) / before
-            for verdict, _ in passed
-            for record in store.journal.records("passed", pair_key(name, verdict))[-2:-1]
+            folder / before
+            for each, _ in passed
+            for record in store.journal.records("passed", pair_key(asked.name, each))[-2:-1]
             if (before := str(store.journal.body(record)["name"])) not in names
         ),
     )
 
 
-def _reading(grid: Grid, store: Store, policy: Policy, found: Scored) -> Reading | None:
-    """How the scores are to be read; None where some of the pair's are missing."""
-    pair = (policy.candidate, policy.baseline)
-    whole = all(each.scores for each in found.cells if each.arm in pair)
-    if not whole or found.problems:
-        return None
-    return read_now(grid, store, policy, deciding_scores(grid, store, policy, found))
-
-
-def deciding_scores(grid: Grid, store: Store, policy: Policy, found: Scored) -> list[UnitScores]:
+def deciding_scores(asked: Dossier, found: Scored) -> list[UnitScores]:
     """The scores that decide: of origins that no side's weights have seen."""
-    return after_training(found.scores, policy, cards_of(grid, store, policy))[0]
+    return after_training(found.scores, asked.policy, asked.cards)[0]
+
+
+def _reading(asked: Dossier, found: Scored, decides: Sequence[UnitScores]) -> Reading | None:
+    """How the scores that decide are to be read; None where some of the pair's are missing."""
+    whole = all(each.scores for each in found.cells if each.arm in asked.policy.pair)
+    return read_now(asked, decides) if whole and not found.problems else None
 
 
 def _news(
-    grid: Grid,
-    store: Store,
-    reading: Reading | None,
-    verdict: Verdict,
-    scores: Sequence[UnitScores],
+    asked: Dossier, reading: Reading | None, verdict: Verdict, scores: Sequence[UnitScores]
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
+    known = asked.store.journal.latest("passed", pair_key(asked.name, verdict)) or {}
     if reading is None or verdict.outcome is Outcome.INVALID:
-        former = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
-        told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
+        told = {"outcome": verdict.outcome.value, "before": known.get("outcome")}
         return fact(FactCode.NO_VERDICT, **told)
     if reading.look is not None:
         last, now = reading.before, dict(reading.look.origins)
@@ -253,42 +233,36 @@ def _news(
         if last and bool(last.look.prospective) != bool(reading.look.prospective):
             then = {}
     else:
-        known = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
         first = {unit.dataset: unit for unit in reversed(scores)}
         then = independent_of(up_to(list(first.values()), spans))
         outcome = Outcome(known["outcome"]) if known else None
     new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
     earlier = None if outcome is None else (outcome, new)
-    return news_of(reading, verdict, earlier, wait=sessions_to_next(grid, scores))
+    return news_of(reading, verdict, earlier, wait=sessions_to_next(asked.grid, scores))
 
 
-def _as_it_stands(
-    grid: Grid, store: Store, reading: Reading, scores: Sequence[UnitScores]
-) -> Judgement:
+def _as_it_stands(asked: Dossier, taken: PastLook, scores: Sequence[UnitScores]) -> Judgement:
     """The verdict of the last look, on the scores it was passed on."""
-    taken = reading.standing
-    assert taken is not None
-    verdict = read_verdict(store, taken.verdict)
+    journal, verdict = asked.store.journal, read_verdict(asked.store, taken.verdict)
     spans = {
         each.dataset: (each.first, each.last, "")
         for each in (verdict.plan.datasets if verdict.plan else ())
     }
-    if not store.journal.read_only:
-        store.journal.append_new("stands", grid.experiment.name, {"verdict": taken.verdict})
+    if not journal.read_only:
+        journal.append_new("stands", asked.name, {"verdict": taken.verdict})
     news = fact(
         FactCode.NOTHING_NEW,
         outcome=verdict.outcome.value,
         since=taken.look.until,
-        wait=None if taken.ended else sessions_to_next(grid, scores),
+        wait=None if taken.ended else sessions_to_next(asked.grid, scores),
     )
     scores = at_look_only(up_to(scores, spans), taken.look.prospective)
-    return _recorded(grid, store, taken.verdict, verdict, scores=scores, news=(news,))
+    return _recorded(asked, taken.verdict, verdict, scores=scores, news=(news,))
 
 
 def _recorded(
-    grid: Grid,
-    store: Store,
+    asked: Dossier,
     name: str,
     verdict: Verdict,
     *,
@@ -296,7 +270,8 @@ def _recorded(
     news: tuple[Fact, ...] = (),
 ) -> Judgement:
     """A verdict of the store, with those that were passed on the other legacy arms beside it."""
-    folder = store.verdict_folder(grid.experiment.name)
+    store = asked.store
+    folder = store.verdict_folder(asked.name)
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
     head, at = passing(store, name)
@@ -356,54 +331,17 @@ def scored(grid: Grid, store: Store) -> Scored:
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What all verdicts of a call share."""
-
-    problems: tuple[Fact, ...]
-    changed: Fact | None
-    today: str | None
-    calibration: Callable[[], Calibration]
-    reading: Reading | None = None
-
-
-def _family(grid: Grid, policy: Policy) -> list[Policy]:
-    """The policy, which decides, then the same for every other legacy arm."""
-    others = [
-        arm.name
-        for arm in grid.experiment.arms
-        if arm.role == "legacy" and arm.name not in (policy.baseline, policy.candidate)
-    ]
-    against = [
-        dataclasses.replace(  # no arm is a reference for itself
-            policy,
-            baseline=name,
-            reference=None if policy.reference == name else policy.reference,
-        )
-        for name in others
-    ]
-    return [policy, *against]
-
-
 def _judged(
-    grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
+    asked: Dossier, found: Scored, given: Given, calibration: Callable[[], Calibration]
 ) -> tuple[Verdict, Inputs]:
     """Judge one pair, and the gate itself on it."""
-    given = given_of(
-        grid, store, policy, problems=asked.problems, today=asked.today, changed=asked.changed
-    )
-    if asked.reading is not None:
-        doubts = (*given.doubts, *asked.reading.facts)
-        given = dataclasses.replace(given, doubts=doubts, look=asked.reading.look)
     inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
-    given = dataclasses.replace(
-        given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
-    )
-    known = last_on_pair(store, grid.experiment.name, policy)
-    if known and known.fingerprints == given.fingerprints and known.judged_on == given.today:
+    marks = fingerprints(asked) | {"inputs": inputs.digest}
+    known = last_on_pair(asked.store, asked.name, asked.policy)
+    if known and known.fingerprints == marks and known.judged_on == given.today:
         return known, inputs
-    calibration = asked.calibration()
-    made = verdict_from(policy, inputs, found.scores, given=given, calibration=calibration)
+    given = dataclasses.replace(given, fingerprints=marks)
+    made = verdict_from(asked.policy, inputs, found.scores, given=given, calibration=calibration())
     return verdict_of(plain(made), where="verdict"), inputs  # as the record gives it
 
 
@@ -432,7 +370,8 @@ def verdict_from(
     if given.look is not None and given.look.prospective:
         calibration, scores = None, at_look_only(scores, given.look.prospective)
     ask = ComparesOnce()
-    evidence = gather(policy, declared, scores, given, ask=ask)
+    grid = JudgedGrid(policy=policy, declared=declared, scores=scores, given=given)
+    evidence = gather(grid, ask=ask)
     diagnostics = diagnose(
         scores,
         candidate=policy.candidate,
@@ -441,7 +380,7 @@ def verdict_from(
         alpha=policy.alpha,
         calibration=calibration,
     )
-    tested = self_test(evidence, declared, scores, ask=ask)
+    tested = self_test(evidence, ask=ask)
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 
@@ -453,37 +392,38 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     StoreError
         When there is none, or grid or scores are others by now.
     """
-    experiment = grid.experiment.name
-    name = standing(store, experiment)
-    folder = store.verdict_folder(experiment) / name
+    experiment = grid.experiment
+    name = standing(store, experiment.name)
+    folder = store.verdict_folder(experiment.name) / name
     if not name:
         raise StoreError(
-            f"{store.root}: no verdict yet on '{experiment}'; `abharness gate` makes one"
+            f"{store.root}: no verdict yet on '{experiment.name}'; `abharness gate` makes one"
         )
     verdict = read_verdict(store, name)
     found = scored(grid, store)
     if verdict.look is not None:
-        policy = with_pair(
-            grid.experiment.policy, grid, baseline=verdict.legacy, candidate=verdict.candidate
-        )
-        reading = _reading(grid, store, policy, found)
+        policy = experiment.policy_on(baseline=verdict.legacy, candidate=verdict.candidate)
+        asked = Dossier(grid=grid, store=store, policy=policy)
+        decides = deciding_scores(asked, found)
+        reading = _reading(asked, found, decides)
         if reading is not None and reading.standing and reading.standing.verdict == name:
-            return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
+            return _as_it_stands(asked, reading.standing, decides)
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
-            f"{folder}: the last verdict of '{experiment}' was judged on a grid other than the one "
-            "the experiment now declares; run `abharness gate` first"
+            f"{folder}: the last verdict of '{experiment.name}' was judged on a grid other than "
+            "the one the experiment now declares; run `abharness gate` first"
         )
     inputs = read_inputs(store, name)
     others = changed(inputs.cells, found.cells)
     if others:
         raise StoreError(
             f"{folder}: the scores in the store have changed since the last verdict of "
-            f"'{experiment}': {'; '.join(map(str, others))}; run `abharness gate` first"
+            f"'{experiment.name}': {'; '.join(map(str, others))}; run `abharness gate` first"
         )
     policy = dataclasses.replace(
-        grid.experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate
+        experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate
     )
     decides = after_training(found.scores, policy, inputs.given.cards)[0]
     only = verdict.look.prospective if verdict.look else {}
-    return _recorded(grid, store, name, verdict, scores=at_look_only(decides, only))
+    asked = Dossier(grid=grid, store=store, policy=policy)
+    return _recorded(asked, name, verdict, scores=at_look_only(decides, only))

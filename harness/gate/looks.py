@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.errors import StoreError
-from harness.experiments.policy import Policy
+from harness.gate.dossier import Dossier
 from harness.judging.declared import Look
-from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
 from harness.judging.verdict import Verdict, plain
@@ -69,6 +69,45 @@ class Attempt:
     def until(self) -> str:
         """The last session judged, of any dataset."""
         return max((span[2] for span in self.spans.values()), default="")
+
+    def goes_on(self, now: Attempt, scores: Sequence[UnitScores]) -> bool:
+        """Whether another asks the same of the same numbers; origins and seeds may be added.
+
+        Parameters
+        ----------
+        scores
+            Those that the other one is asked of.
+        """
+        if self.meaning != now.meaning or not set(self.seeds) <= set(now.seeds):
+            return False
+        both = self.spans.keys() & now.spans.keys()
+        if any(self.spans[name][0] != now.spans[name][0] for name in both):
+            return False
+        again: Mapping[str, Mapping[str, float | None]] = now.means
+        if self.spans != now.spans:
+            again = _means_of(up_to([u for u in scores if _cell_of(u) in self.means], self.spans))
+        for cell, known in self.means.items():
+            for name, mean in known.items():
+                other = again.get(cell, {}).get(name, math.nan)
+                if mean is None or other is None:  # a mean of nothing equals no number
+                    if mean is not other:
+                        return False
+                elif not abs(other - mean) <= CLOSE * abs(mean) + CLOSE**2:
+                    return False
+        return True
+
+    def other_than(self, before: Attempt) -> tuple[str, ...]:
+        """Which parts of what is asked are other than in an attempt before, by name."""
+        other = [name for name, value in self.what.items() if before.what.get(name) != value]
+        other += ["seeds"] if before.seeds != self.seeds else []
+        return tuple(other or ["numbers"])
+
+    def meets(self, now: Attempt) -> bool:
+        """Whether both were judged on a dataset's same sessions."""
+        return any(
+            name in self.spans and self.spans[name][0] <= span[2] and span[0] <= self.spans[name][2]
+            for name, span in now.spans.items()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +185,7 @@ def up_to(
     return found
 
 
-def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScores]) -> Reading:
+def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> Reading:
     """Say how the scores of a grid are to be read: at which look, as which attempt.
 
     Parameters
@@ -154,28 +193,32 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     scores
         Of every cell of the grid.
     """
-    now = tried_now(grid, policy, scores)
+    store, policy = asked.store, asked.policy
+    now = tried_now(asked, scores)
     known = all_tried(store)
-    mine = next((each.name for each in reversed(known) if _same(each, now, scores)), now.name)
+    mine = next((each.name for each in reversed(known) if each.goes_on(now, scores)), now.name)
     now = dataclasses.replace(now, name=mine)
     names = list(dict.fromkeys(each.name for each in known))
     earlier = names[: names.index(mine)] if mine in names else names
-    met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
+    met = {each.name: each for each in known if each.name in earlier and each.meets(now)}
     others = [met[name] for name in earlier if name in met]
     attempt = len(others) + 1
     share = None if policy.looks is None else policy.looks.share(attempt)
-    facts: tuple[Fact, ...] = (_before(others, now, share),) if others else ()
+    facts: tuple[Fact, ...] = ()
+    if others:
+        told: dict[str, Value] = {"since": others[0].at, "what": now.other_than(others[-1])}
+        facts = (fact(FactCode.TRIED_BEFORE, attempt=attempt, **told, share=share),)
     facts += tuple(
         fact(FactCode.RECORDS_LOST, at=row.at[:10], why=str(body["why"]))
         for row, body in store.journal.all("adopt")
-        if row.key == grid.experiment.name
+        if row.key == asked.name
     )
     if policy.looks is None:
         return Reading(tried=now, attempt=attempt, facts=facts)
     only: dict[str, tuple[str, ...]] = {}
     if not share:
         since = next((each.at for each in known if each.name == mine), "")
-        only = _prospective(grid, store, policy, since) if since else {}
+        only = _prospective(asked, since) if since else {}
         scores = at_look_only(scores, only)
         used = sum(map(len, only.values()))
         facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt, since=since, origins=used))
@@ -197,22 +240,20 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     return Reading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
 
 
-def _prospective(
-    grid: Grid, store: Store, policy: Policy, since: str
-) -> dict[str, tuple[str, ...]]:
+def _prospective(asked: Dossier, since: str) -> dict[str, tuple[str, ...]]:
     """Dates of the origins whose outcome came after a day, by dataset, and nobody could know.
 
     Every forecast of the pair was issued in time there. Empty where a dataset has fewer than it
     takes to compare anything.
     """
-    found, pair = {}, (policy.candidate, policy.baseline)
-    for name, split in grid.splits.items():
-        cells = [cell for cell in grid.cells if cell.dataset == name and cell.arm.name in pair]
-        in_time = set.intersection(*(set(issued_in_time(store, [cell])) for cell in cells))
+    found = {}
+    for name, split in asked.grid.splits.items():
+        cells = [cell for cell in asked.cells if cell.dataset == name]
+        in_time = set.intersection(*(set(issued_in_time(asked.store, [cell])) for cell in cells))
         dates, gap = split.dataset.series.dates, split.plan.gap
         later = [row for row in sorted(in_time) if str(dates[row + gap]) > since]
         found[name] = tuple(str(dates[row]) for row in later)
-    enough = min(map(len, found.values()), default=0) >= policy.evidence.origins
+    enough = min(map(len, found.values()), default=0) >= asked.policy.evidence.origins
     return found if enough else {}
 
 
@@ -228,8 +269,9 @@ def at_look_only(
     ]
 
 
-def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Attempt:
-    """What a policy asks of a grid, and the numbers it is asked of."""
+def tried_now(asked: Dossier, scores: Sequence[UnitScores]) -> Attempt:
+    """What is asked, and the numbers it is asked of."""
+    grid, policy = asked.grid, asked.policy
     pair = (policy.candidate, policy.baseline)
     rules = {
         k: v for k, v in plain(policy).items() if k not in (*_NOT_RULES, "baseline", "candidate")
@@ -278,50 +320,6 @@ def _means_of(scores: Sequence[UnitScores]) -> Means:
 
 def _cell_of(unit: UnitScores) -> str:
     return f"{unit.arm}/{unit.dataset}/{unit.seed}"
-
-
-def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
-    """Whether the same was asked of the same numbers; origins and seeds may have been added."""
-    if then.meaning != now.meaning or not set(then.seeds) <= set(now.seeds):
-        return False
-    if any(
-        then.spans[name][0] != span[0] for name, span in now.spans.items() if name in then.spans
-    ):
-        return False
-    again: Mapping[str, Mapping[str, float | None]] = now.means
-    if then.spans != now.spans:
-        again = _means_of(up_to([u for u in scores if _cell_of(u) in then.means], then.spans))
-    for cell, known in then.means.items():
-        for name, mean in known.items():
-            other = again.get(cell, {}).get(name, math.nan)
-            if mean is None or other is None:  # a mean of nothing equals no number
-                if mean is not other:
-                    return False
-            elif not abs(other - mean) <= CLOSE * abs(mean) + CLOSE**2:
-                return False
-    return True
-
-
-def _meets(then: Attempt, now: Attempt) -> bool:
-    """Whether two were judged on a dataset's same sessions."""
-    return any(
-        name in then.spans and then.spans[name][0] <= span[2] and span[0] <= then.spans[name][2]
-        for name, span in now.spans.items()
-    )
-
-
-def _before(others: Sequence[Attempt], now: Attempt, share: float | None) -> Fact:
-    """What was tried before, and the share of the error rate that looks have left for it."""
-    last = others[-1]
-    changed = [name for name, value in now.what.items() if last.what.get(name) != value]
-    changed += ["seeds"] if last.seeds != now.seeds else []
-    return fact(
-        FactCode.TRIED_BEFORE,
-        attempt=len(others) + 1,
-        since=others[0].at,
-        what=tuple(changed or ["numbers"]),
-        share=share,
-    )
 
 
 def all_tried(store: Store) -> list[Attempt]:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from harness.data.refresh import PATIENCE, freshness
-from harness.experiments.policy import Policy
+from harness.gate.dossier import Dossier
 from harness.gate.judge import Judgement, judging_digest
 from harness.gate.stored_scores import scoring_digest
 from harness.judging.fact import SCHEMA, Fact, FactCode, fact
@@ -83,11 +83,9 @@ def data_facts(grid: Grid, today: Date | None = None) -> tuple[Fact, ...]:
     return tuple(found)
 
 
-def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement) -> Night:
+def record_night(asked: Dossier, judgement: Judgement) -> Night:
     """Write down what a night said; a store that cannot be written is left as it is."""
-    name = grid.experiment.name
-    pair = (policy.candidate, policy.baseline)
-    cells = [cell for cell in grid.cells if cell.arm.name in pair]
+    grid, store, policy, cells = asked.grid, asked.store, asked.policy, asked.cells
     plans = [plain(split.plan) for split in grid.splits.values()]
     basis: dict[Mark, str] = {
         "plan": digest([{k: v for k, v in plan.items() if k != "origins"} for plan in plans]),
@@ -97,7 +95,7 @@ def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement)
         "code": digest([judging_digest(), scoring_digest()]),
         "installation": digest([cell.environment for cell in cells]),
     }
-    known = nights(store, name)
+    known = nights(store, asked.name)
     before = known[-1] if known else None
     marks = [mark for mark in basis if before and before.basis.get(mark) != basis[mark]]
     for dataset, day in before.until.items() if before else ():
@@ -121,7 +119,7 @@ def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement)
     )
     if not store.journal.read_only:
         body = {key: value for key, value in plain(night).items() if key != "at"}
-        store.journal.append(NIGHT, name, body)
+        store.journal.append(NIGHT, asked.name, body)
     return night
 
 

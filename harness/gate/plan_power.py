@@ -19,7 +19,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
 from harness.gate.given_facts import room_of
 from harness.gate.judge import scored
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, Outlook, chances_of_all, outlooks_of
 from harness.judging.verdict import gather
@@ -92,17 +92,16 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
         When there are neither stored scores of the pair nor two light reference arms.
     """
     scores: list[UnitScores] = []
-    pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
-    cells = tuple(cell for cell in grid.cells if cell.arm.name in pair_.values())
+    cells = tuple(cell for cell in grid.cells if cell.arm.name in policy.pair)
     if store is not None and all(has_cell(store, cell) for cell in cells):
         stored = scored(dataclasses.replace(grid, cells=cells), store)
         scores = [] if stored.problems else stored.scores
-    source = fact(FactCode.STORED_SCORES, **pair_)
+    source = fact(FactCode.STORED_SCORES, candidate=policy.candidate, legacy=policy.baseline)
     if not scores:
         scores, source = _stand_ins(grid, policy)
     declared = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
     bare = dataclasses.replace(policy, limits=Limits(), evidence=EvidenceNeeded(), waivers=())
-    evidence = gather(bare, declared, scores, Given())
+    evidence = gather(JudgedGrid(policy=bare, declared=declared, scores=scores))
     found = outlooks_of([each for each in evidence.findings if each.role != "limit"])
     if source.code is FactCode.STAND_INS:  # their own effect says nothing of the pair's
         found = tuple(

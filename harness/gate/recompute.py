@@ -105,7 +105,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
         if not name:
             raise StoreError(f"{store.root}: no verdict named {asked}, nor one on it")
     verdict, inputs = read_verdict(store, name), read_inputs(store, name)
-    scores, changed = derived_scores(store, inputs)
+    scores, changed = _JudgedFrom(store=store, inputs=inputs).scores()
     differences += [*_edits(verdict, inputs), *changed]
     if not any(each.code == FactCode.SCORES_GONE for each in changed):
         given = dataclasses.replace(inputs.given, fingerprints=verdict.fingerprints)
@@ -151,106 +151,115 @@ def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:
     return named, [fact(FactCode.FILE_DIFFERS, name=named, places=places or ("layout",))]
 
 
-def derived_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:
-    """Derive the scores a verdict was judged from, and say which are not what they were.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JudgedFrom:
+    """What a verdict was judged from, found again in its store."""
 
-    Returns
-    -------
-    list, list
-        The scores of all cells that had some and can be derived, and each that cannot, or is of
-        other numbers now.
-    """
-    store.parts()  # a damaged record is no fault of a cell's
-    found: list[UnitScores] = []
-    changed: list[Fact] = []
-    truths: dict[str, Truth] = {}
-    plans = {} if inputs.given.plan is None else {p.dataset: p for p in inputs.given.plan.datasets}
-    for each in inputs.cells:
-        if not each.scores:
-            continue
-        cell: dict[str, Value] = {"arm": each.arm, "dataset": each.dataset, "seed": each.seed}
-        try:
-            if each.truth not in truths:
-                truths[each.truth] = _truth(store, inputs, each.truth, plans[each.dataset].last)
-            unit = _derived(store, each, truths[each.truth], plans[each.dataset].refit)
-        except StoreError as problem:
-            changed.append(fact(FactCode.SCORES_GONE, **cell, problem=str(problem)))
-            continue
-        if scores_digest(unit) != each.scores:
-            changed.append(fact(FactCode.SCORES_DIFFER, **cell))
-        found.append(unit)
-    return found, changed
+    store: Store
+    inputs: Inputs
 
+    def scores(self) -> tuple[list[UnitScores], list[Fact]]:
+        """Derive the scores a verdict was judged from, and say which are not what they were.
 
-def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
-    """What came to pass, of a recorded digest, out of any score file that holds it.
+        Returns
+        -------
+        list, list
+            The scores of all cells that had some and can be derived, and each that cannot, or is of
+            other numbers now.
+        """
+        store, inputs = self.store, self.inputs
+        store.parts()  # a damaged record is no fault of a cell's
+        found: list[UnitScores] = []
+        changed: list[Fact] = []
+        truths: dict[str, Truth] = {}
+        plans = (
+            {} if inputs.given.plan is None else {p.dataset: p for p in inputs.given.plan.datasets}
+        )
+        for each in inputs.cells:
+            if not each.scores:
+                continue
+            cell: dict[str, Value] = {"arm": each.arm, "dataset": each.dataset, "seed": each.seed}
+            try:
+                if each.truth not in truths:
+                    truths[each.truth] = self.truth(each.truth, plans[each.dataset].last)
+                unit = self.score(each, truths[each.truth], plans[each.dataset].refit)
+            except StoreError as problem:
+                changed.append(fact(FactCode.SCORES_GONE, **cell, problem=str(problem)))
+                continue
+            if scores_digest(unit) != each.scores:
+                changed.append(fact(FactCode.SCORES_DIFFER, **cell))
+            found.append(unit)
+        return found, changed
 
-    A file of a later night holds more: `last` is the date of the last origin.
-    """
-    for each in inputs.cells:
-        if each.truth != wanted:
-            continue
-        names = (each.arm, each.role, each.dataset, each.seed)
-        unit = read_scores(file_of(store, each.slot), names)
-        if unit is not None:
-            truth = unit.truth.at(unit.truth.origin_date <= np.datetime64(last))
-            if truth.digest == wanted:
-                return truth
-    raise StoreError(
-        f"{store.root / 'scores'}: no file holds the actual values; `abharness gate` with the "
-        "experiment writes them again"
-    )
+    def truth(self, wanted: str, last: str) -> Truth:
+        """What came to pass, of a recorded digest, out of any score file that holds it.
 
+        A file of a later night holds more: `last` is the date of the last origin.
+        """
+        for each in self.inputs.cells:
+            if each.truth != wanted:
+                continue
+            names = (each.arm, each.role, each.dataset, each.seed)
+            unit = read_scores(file_of(self.store, each.slot), names)
+            if unit is not None:
+                truth = unit.truth.at(unit.truth.origin_date <= np.datetime64(last))
+                if truth.digest == wanted:
+                    return truth
+        raise StoreError(
+            f"{self.store.root / 'scores'}: no file holds the actual values; `abharness gate` with "
+            "the experiment writes them again"
+        )
 
-def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:
-    """Score the sealed forecasts of a cell again, found by its line and the plan's refits.
+    def score(self, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:
+        """Score the sealed forecasts of a cell again, found by its line and the plan's refits.
 
-    A line may have begun anew; the results it was judged from are those with its digest.
-    """
-    lines: dict[Any, dict[str, list[str]]] = {}  # results -> cutoff -> keys of fits
-    for key, fit in store.fits().items():
-        if line_of(cell.dataset, fit.identity) == cell.line:
-            by_cutoff = lines.setdefault(fit.identity.get("results"), {})
-            by_cutoff.setdefault(fit.cutoff, []).append(key)
-    for by_cutoff in reversed(lines.values()):
-        found = _answers(store, by_cutoff, truth, refit)
-        if digest([seal.digests[place] for _, seal, place in found]) == cell.forecasts:
-            break
-    else:
-        raise StoreError("the store no longer holds the forecasts that it was judged from")
-    files = {key: store.read_sealed(key, seal) for key, seal, _ in found}
-    part = together([files[key].at(np.array([place])) for key, _, place in found])
-    return score(
-        truth,
-        part.forecast,
-        arm=cell.arm,
-        role=cell.role,
-        seed=cell.seed,
-        reasons=part.reason,
-        residual_distribution=part.residual_distribution,
-    )
+        A line may have begun anew; the results it was judged from are those with its digest.
+        """
+        lines: dict[Any, dict[str, list[str]]] = {}  # results -> cutoff -> keys of fits
+        for key, fit in self.store.fits().items():
+            if line_of(cell.dataset, fit.identity) == cell.line:
+                by_cutoff = lines.setdefault(fit.identity.get("results"), {})
+                by_cutoff.setdefault(fit.cutoff, []).append(key)
+        for by_cutoff in reversed(lines.values()):
+            found = self.answers(by_cutoff, truth, refit)
+            if digest([seal.digests[place] for _, seal, place in found]) == cell.forecasts:
+                break
+        else:
+            raise StoreError("the store no longer holds the forecasts that it was judged from")
+        files = {key: self.store.read_sealed(key, seal) for key, seal, _ in found}
+        part = together([files[key].at(np.array([place])) for key, _, place in found])
+        return score(
+            truth,
+            part.forecast,
+            arm=cell.arm,
+            role=cell.role,
+            seed=cell.seed,
+            reasons=part.reason,
+            residual_distribution=part.residual_distribution,
+        )
 
-
-def _answers(
-    store: Store, by_cutoff: Mapping[str, list[str]], truth: Truth, refit: int | None
-) -> list[tuple[str, Seal, int]]:
-    """Where the forecast of each origin lies, as far as there is one: key, seal and place."""
-    days = truth.origin_date.astype(str).tolist()
-    plan = (len(truth.step), int(truth.step[0]) - 1)
-    found = []
-    for number, day in enumerate(days):
-        fitted = days[number // refit * refit if refit else 0]
-        keys = by_cutoff.get(max((c for c in by_cutoff if c < fitted), default=""), [])
-        there = {
-            cutoff: (key, seal, place)
-            for fit_key in keys
-            for key, seal in store.seals(fit_key).items()  # the newest comes last, and counts
-            if (seal.horizon, seal.gap) == plan
-            for place, cutoff in enumerate(seal.cutoffs)
-        }
-        at = max((cutoff for cutoff in there if cutoff < day), default="")
-        found += [there[at]] if at else []
-    return found
+    def answers(
+        self, by_cutoff: Mapping[str, list[str]], truth: Truth, refit: int | None
+    ) -> list[tuple[str, Seal, int]]:
+        """Where the forecast of each origin lies, as far as there is one: key, seal and place."""
+        days = truth.origin_date.astype(str).tolist()
+        plan = (len(truth.step), int(truth.step[0]) - 1)
+        found = []
+        for number, day in enumerate(days):
+            fitted = days[number // refit * refit if refit else 0]
+            keys = by_cutoff.get(max((c for c in by_cutoff if c < fitted), default=""), [])
+            there = {
+                cutoff: (key, seal, place)
+                for fit_key in keys
+                for key, seal in self.store.seals(
+                    fit_key
+                ).items()  # the newest comes last, and counts
+                if (seal.horizon, seal.gap) == plan
+                for place, cutoff in enumerate(seal.cutoffs)
+            }
+            at = max((cutoff for cutoff in there if cutoff < day), default="")
+            found += [there[at]] if at else []
+        return found
 
 
 def _policy(name: str, verdict: Verdict) -> Policy:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.experiments.policy import Policy
+from harness.gate.dossier import Dossier
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.verdict import plain
 from harness.parsing import parse_record
@@ -54,17 +54,17 @@ class Registered:
     at: str = field(default="", compare=False)
 
 
-def asked_now(grid: Grid, store: Store, policy: Policy, *, code: str) -> Registered:
-    """What an experiment asks at this moment, by a policy.
+def asked_now(asked: Dossier, *, code: str) -> Registered:
+    """What is asked at this moment.
 
     Parameters
     ----------
     code
         Digest of the code that judges.
     """
-    pair = (policy.candidate, policy.baseline)
-    refs = [grid.experiment.arm(name) for name in pair]
-    fits = tuple(fit.key for c in grid.cells if c.arm.name in pair for fit in c.fits)
+    grid, policy = asked.grid, asked.policy
+    refs = [grid.experiment.arm(name) for name in (policy.candidate, policy.baseline)]
+    fits = tuple(fit.key for cell in asked.cells for fit in cell.fits)
     return Registered(
         policy=plain(policy),
         pair=tuple(digest([ref.use, dict(ref.options)]) for ref in refs),
@@ -75,7 +75,7 @@ def asked_now(grid: Grid, store: Store, policy: Policy, *, code: str) -> Registe
         },
         code=code,
         fits=fits,
-        results=any(map(store.seals, fits)),
+        results=any(map(asked.store.seals, fits)),
     )
 
 
@@ -85,23 +85,23 @@ def register(grid: Grid, store: Store, *, code: str) -> None:
     known = store.journal.latest(KIND, name)
     if known is not None and any(map(store.seals, known["fits"])):
         return
-    asked = asked_now(grid, store, grid.experiment.policy, code=code)
-    body = {key: value for key, value in asdict(asked).items() if key != "at"}
+    asked = Dossier(grid=grid, store=store, policy=grid.experiment.policy)
+    body = {k: v for k, v in asdict(asked_now(asked, code=code)).items() if k != "at"}
     store.journal.append_new(KIND, name, body)
 
 
-def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fact | None:
+def changed_since(asked: Dossier, *, code: str) -> Fact | None:
     """What is asked otherwise than was recorded before the first result; None where nothing is.
 
     An experiment that was recorded when results of its pair were there already is held against the
     first record of that pair, by whatever name.
     """
-    now = asked_now(grid, store, policy, code=code)
+    now = asked_now(asked, code=code)
     known = [
         (row.key, parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}"))
-        for row, body in store.journal.all(KIND)
+        for row, body in asked.store.journal.all(KIND)
     ]
-    mine = [found for key, found in known if key == grid.experiment.name]
+    mine = [found for key, found in known if key == asked.name]
     same = [found for _, found in known if tuple(found.pair) == now.pair]
     held_against = mine[-1:] if mine and not mine[-1].results else [*same, *mine]
     if not held_against:

@@ -19,12 +19,13 @@ from harness.evidence.estimand import loss_of
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Looks
+from harness.gate.dossier import Dossier
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import latches, look_at
-from harness.judging.verdict import Verdict, conclude, gather
+from harness.judging.verdict import Verdict, verdict_on
 from harness.running.grid import Grid
 from harness.running.store_folder import Store
 from harness.scoring.metrics import AGGREGATES
@@ -78,14 +79,14 @@ def rehearse(
         When forecasts of the pair are missing, or there is no night.
     """
     found = scored(grid, store)
-    pair_ = (policy.candidate, policy.baseline)
-    lacking = [each.cell for each in found.cells if each.arm in pair_ and not each.scores]
+    lacking = [each.cell for each in found.cells if each.arm in policy.pair and not each.scores]
     if lacking or found.problems:
         raise StoreError(
             f"{store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are missing; "
             "`abharness run` makes them"
         )
-    scores = [in_time_order(unit) for unit in deciding_scores(grid, store, policy, found)]
+    asked = Dossier(grid=grid, store=store, policy=policy)
+    scores = [in_time_order(unit) for unit in deciding_scores(asked, found)]
     declared = [each.cell for each in found.cells]
     dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
     ends = [dates[unit.dataset][unit.origin - 1 + reach_of(unit)] for unit in scores]
@@ -155,7 +156,7 @@ def _stream(
             earlier=[each for each, _ in taken],
             latched=latched,
         )
-        verdict = conclude(gather(policy, declared, there, Given(look=look), ask=answer))
+        verdict = verdict_on(policy, declared, there, Given(look=look), ask=answer)
         taken.append((look, verdict))
         latched = latches(verdict.findings, look)
         if verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT) or look.last:

@@ -25,10 +25,7 @@ def after_training(
     The scores of all arms at the origins that are left; what was left out, as doubts; and, where
     that is every origin of a dataset, as problems, with nothing left out there.
     """
-    dates = {
-        name: cards.get(name, {}).get(TRAINED_UNTIL, "")
-        for name in (policy.baseline, policy.candidate)
-    }
+    dates = {name: cards.get(name, {}).get(TRAINED_UNTIL, "") for name in policy.pair}
     arm = max(dates, key=lambda name: dates[name])
     if not dates[arm]:
         return list(scores), [], []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from harness.arm import Role
 from harness.costs import Cost
 from harness.experiments.policy import Policy
 from harness.judging.fact import Fact
-from harness.scoring.scores import UnitScores
+from harness.scoring.scores import UnitScores, in_time_order
 from harness.stats.spending import LEAST_LEVEL
 
 
@@ -147,6 +148,13 @@ class FutureTests:
     failed: tuple[Fact, ...] = ()
     doubts: tuple[Fact, ...] = ()
 
+    @property
+    def state(self) -> Literal["passed", "failed", "not tested"]:
+        """What they come to."""
+        if self.failed:
+            return "failed"
+        return "passed" if self.passed and not self.missing else "not tested"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargerPlan:
@@ -227,6 +235,10 @@ class Given:
     plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
+    def tests_of(self, arm: str) -> FutureTests:
+        """What was tested of an arm, whether it can have used the future."""
+        return self.futures.get(arm, FutureTests())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -241,28 +253,37 @@ class Cell:
         return f"{self.arm} on {self.dataset}, seed {self.seed}"
 
 
-def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
-    """Datasets of the grid, in the order declared."""
-    return tuple(dict.fromkeys(cell.dataset for cell in declared))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedGrid:
-    """A policy, every cell the grid should hold, and the scores there are."""
+    """All that a verdict is made of.
+
+    Attributes
+    ----------
+    policy
+        The rules.
+    declared
+        Every cell the grid should hold.
+    scores
+        What there is, in any order.
+    given
+        What the caller knows besides.
+    """
 
     policy: Policy
     declared: Sequence[Cell]
     scores: Sequence[UnitScores]
+    given: Given = field(default_factory=Given)
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """In the order declared."""
-        return datasets_of(self.declared)
+        return tuple(dict.fromkeys(cell.dataset for cell in self.declared))
 
     @property
-    def pair(self) -> tuple[str, str]:
-        """Names of legacy and candidate."""
-        return self.policy.baseline, self.policy.candidate
+    def in_order(self) -> JudgedGrid:
+        """The same with its scores by dataset, arm and seed, each in time order."""
+        scores = sorted(map(in_time_order, self.scores), key=lambda u: (u.dataset, u.arm, u.seed))
+        return replace(self, scores=scores)
 
     def units(self, arm: str | None, dataset: str) -> list[UnitScores]:
         """Scores of an arm on a dataset."""

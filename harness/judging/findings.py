@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from harness.evidence.comparison import Comparison, compare, date_of_more
+from harness.evidence.comparison import Comparison, comparison_of, date_of_more
 from harness.evidence.estimand import Estimand
 from harness.evidence.estimates import Conclusion, Question
 from harness.evidence.pairing import CountedPair, Pair, PairingError, pair
 from harness.experiments.policy import Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.reasons import Reason
 from harness.scoring.scores import UnitScores
 from harness.scoring.subsets import ScopeError, cut
 from harness.stats.ability import holm
@@ -29,7 +28,7 @@ Unit = Literal["share", "points", "count", "ratio"]
 
 
 Ask = Callable[[Pair, Question], Comparison]
-"""What puts a question to a pair: `compare`, or `answer` where the conclusion alone is wanted."""
+"""What puts a question to a pair: `comparison_of`, or `answer` for the conclusion alone."""
 NO_LOSS = 1e-6
 """A legacy loss up to this, scaled by the last value, is no scale for a margin."""
 
@@ -118,7 +117,7 @@ def judge_rule(
     question: Question,
     candidate: Sequence[UnitScores],
     legacy: Sequence[UnitScores],
-    ask: Ask = compare,
+    ask: Ask = comparison_of,
 ) -> list[Finding]:
     """Judge one rule on one dataset from the units of both sides: a finding for each part.
 
@@ -128,7 +127,7 @@ def judge_rule(
     Parameters
     ----------
     ask
-        What is asked of each pair: `compare`, or `answer` where the conclusion alone is wanted.
+        What puts a question to each pair.
     """
     names = rule.scope.slices or ("",)
     found = []
@@ -141,31 +140,12 @@ def judge_rule(
             picked = bool(sides[0]) and len(sides[0][0]) < len(candidate[0])
             both = pair(sides[0], sides[1], question.estimand.metric, part=picked)
         except (PairingError, ScopeError) as problem:
-            found.append(made.not_compared(problem.why))
+            why = problem.why
+            rest = {name: value for name, value in why.values.items() if name != "dataset"}
+            found.append(made.invalid(FactCode.NOT_COMPARED, problem=why.code.value, **rest))
             continue
         found.append(made.judged(both))
     return found
-
-
-def question_of(
-    rule: Criterion | CoverageRule, *, alpha: float, power: float, rivals: int = 1
-) -> Question:
-    """What a rule asks of a pair.
-
-    Parameters
-    ----------
-    rivals
-        Rules that share the error rate of a REJECT, see `rejected_together`.
-    """
-    low, high = rule.estimand.bounds(rule.bound)
-    return Question(
-        estimand=rule.estimand,
-        bound_low=low,
-        bound_high=high,
-        alpha=alpha * rule.estimand.alpha_share,
-        power=power,
-        alpha_beyond=min(alpha * rule.estimand.alpha_share, alpha / max(1, rivals)),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +163,6 @@ class _Making:
         """Nothing could be compared."""
         place = {"dataset": self.dataset, "metric": self.question.estimand.name, "part": self.part}
         return self._finding(Outcome.INVALID, None, fact(code, **place, **values))
-
-    def not_compared(self, why: Reason) -> Finding:
-        """The sides cannot be paired, or the part is not there."""
-        rest = {name: value for name, value in why.values.items() if name != "dataset"}
-        return self.invalid(FactCode.NOT_COMPARED, problem=why.code.value, **rest)
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""
@@ -388,9 +363,25 @@ class Multiplicity:
     power: float
     power_each: float
 
-    def alpha(self, role: FindingRole) -> float:
-        """Error rate of a finding of a role."""
-        return self.alpha_success if role == "success" else self.alpha_guardrail
+    def asked_by(self, rule: Criterion | CoverageRule, *, rivals: int = 1) -> Question:
+        """What a rule asks of a pair.
+
+        Parameters
+        ----------
+        rivals
+            Rules that share the error rate of a REJECT, see `rejected_together`.
+        """
+        alpha = self.alpha_success if rule.role == "success" else self.alpha_guardrail
+        own = alpha * rule.estimand.alpha_share
+        low, high = rule.estimand.bounds(rule.bound)
+        return Question(
+            estimand=rule.estimand,
+            bound_low=low,
+            bound_high=high,
+            alpha=own,
+            power=self.power_each,
+            alpha_beyond=min(own, alpha / max(1, rivals)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from harness.costs import Cost
-from harness.evidence.comparison import compare
+from harness.evidence.comparison import comparison_of
 from harness.evidence.estimand import Skill
 from harness.evidence.estimates import Question
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import Criterion
 from harness.judging.declared import JudgedGrid
 from harness.judging.fact import FactCode, Value, fact
-from harness.judging.findings import Ask, Finding, Multiplicity, Outcome, judge_rule, question_of
+from harness.judging.findings import Ask, Finding, Multiplicity, Outcome, judge_rule
 from harness.judging.price_scale import far_from_prices
 from harness.scoring.scores import UnitScores
 
@@ -42,7 +42,7 @@ def judge_limits(
             judge_skill(
                 dataset,
                 policy=policy,
-                question=question_of(_SKILL, alpha=shared.alpha_guardrail, power=shared.power_each),
+                question=shared.asked_by(_SKILL),
                 candidate=candidate,
                 reference=grid.units(bar, dataset),
                 ask=ask,
@@ -119,7 +119,7 @@ def judge_skill(
     question: Question,
     candidate: Sequence[UnitScores],
     reference: Sequence[UnitScores],
-    ask: Ask = compare,
+    ask: Ask = comparison_of,
 ) -> Finding:
     """Judge whether the candidate is shown to have the least skill over the reference arm."""
     wanted = policy.limits.min_skill

@@ -68,7 +68,8 @@ def standings_of(grid: JudgedGrid, bar: str | None) -> tuple[Standing, ...]:
     metrics = dict.fromkeys([*ALWAYS, *(rule.metric for rule in grid.policy.criteria)])
     found = []
     for dataset in dict.fromkeys(unit.dataset for unit in grid.scores):
-        sides, against = [grid.units(a, dataset) for a in grid.pair], grid.units(bar, dataset)
+        sides = [grid.units(arm, dataset) for arm in grid.policy.pair]
+        against = grid.units(bar, dataset)
         for metric in metrics:
             for side in sides:
                 known = shown_by(loss_of(metric), side, against, alpha=grid.policy.alpha)

@@ -19,7 +19,7 @@ from harness.experiments.rules import EvidenceNeeded
 from harness.experiments.waivers import WaiverState
 from harness.judging.declared import JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.judging.findings import Finding, Multiplicity, judge_rule, question_of
+from harness.judging.findings import Finding, Multiplicity, judge_rule
 from harness.judging.reference import ALWAYS, Standing, rows_of, shown_by, straw_man
 from harness.judging.validity import Validity
 
@@ -52,17 +52,9 @@ class Safeguards:
     notes: tuple[Fact, ...] = ()
 
 
-def safeguards_of(
-    grid: JudgedGrid, *, validity: Validity, shared: Multiplicity, changed: Fact | None = None
-) -> Safeguards:
-    """Look at everything that does not depend on the findings.
-
-    Parameters
-    ----------
-    changed
-        That something was asked otherwise before the first result.
-    """
-    policy = grid.policy
+def safeguards_of(grid: JudgedGrid, *, validity: Validity, shared: Multiplicity) -> Safeguards:
+    """Look at everything that does not depend on the findings."""
+    policy, changed = grid.policy, grid.given.changed
     weak = straw_man(policy, validity.standings)
     straw = (weak,) if weak else ()
     first = (*straw, *((changed,) if changed else ()))
@@ -116,14 +108,16 @@ def _behind(grid: JudgedGrid, *, shared: Multiplicity, bar: str | None) -> Itera
         for rule in policy.criteria:
             if not rule.scope.covers(dataset) or not candidate or not reference:
                 continue
-            asked = question_of(rule, alpha=shared.alpha_guardrail, power=shared.power_each)
-            bound = max(0.0, asked.bound_high)  # of a gain asked for: not worse than the reference
+            _, bound = rule.estimand.bounds(rule.bound)
             found += judge_rule(
                 rule,
                 dataset,
                 policy=policy,
                 question=Question(
-                    estimand=asked.estimand, bound_high=bound, alpha=asked.alpha, power=asked.power
+                    estimand=rule.estimand,
+                    bound_high=max(0.0, bound),  # of a gain: not worse than the reference
+                    alpha=shared.alpha_guardrail * rule.estimand.alpha_share,
+                    power=shared.power_each,
                 ),
                 candidate=candidate,
                 legacy=reference,
@@ -141,7 +135,7 @@ def _worse_beside(grid: JudgedGrid) -> Iterator[Fact]:
     beside: list[Standing] = []
     unjudged: list[Standing] = []
     for dataset in grid.datasets:
-        legacy, candidate = (grid.units(arm, dataset) for arm in grid.pair)
+        legacy, candidate = (grid.units(arm, dataset) for arm in policy.pair)
         named = {
             rule.metric
             for rule in policy.criteria

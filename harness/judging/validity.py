@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.evidence.estimand import loss_of
 from harness.experiments.policy import Policy
-from harness.judging.declared import Cell, FutureTests, Given, JudgedGrid
+from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.price_scale import far_from_prices
 from harness.judging.reference import (
@@ -74,6 +74,25 @@ class UnitHealth:
     residual_distribution: bool
     first_reason: str
     judged: bool = False
+
+    @classmethod
+    def of(cls, unit: UnitScores, *, judged: bool) -> UnitHealth:
+        """What happened in a unit that was scored."""
+        rows = slice(None) if unit.ok.all() else unit.ok
+        holes = sum(int(np.count_nonzero(np.isnan(cells[rows]))) for cells in unit.values.values())
+        return cls(
+            arm=unit.arm,
+            dataset=unit.dataset,
+            seed=unit.seed,
+            windows=len(unit),
+            failures=unit.failures,
+            missing=holes,
+            crossings=unit.crossings,
+            extrapolated=unit.extrapolated,
+            residual_distribution=unit.residual_distribution,
+            first_reason=next((text for text in unit.reason if text), ""),
+            judged=judged,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +227,7 @@ class Validity:
         return any(each.code is code for each in self.doubts)
 
 
-def examine(grid: JudgedGrid, given: Given) -> Validity:
+def examine(grid: JudgedGrid) -> Validity:
     """Check what a verdict would rest on.
 
     Problems are: what the caller found; an empty grid, a grid without one side on a dataset, cells
@@ -216,33 +235,42 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
     dataset that were judged against different actuals; origins that are not at the planned stride;
     a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
-    policy, declared, scores = grid.policy, grid.declared, grid.scores
-    there = {(unit.arm, unit.dataset, unit.seed) for unit in scores}
-    missing = tuple(cell for cell in declared if (cell.arm, cell.dataset, cell.seed) not in there)
+    policy, given = grid.policy, grid.given
+    there = {(unit.arm, unit.dataset, unit.seed) for unit in grid.scores}
+    missing = tuple(
+        cell for cell in grid.declared if (cell.arm, cell.dataset, cell.seed) not in there
+    )
     seen: dict[str, set[str]] = {}
-    for unit in scores:
+    for unit in grid.scores:
         seen.setdefault(unit.dataset, set()).add(unit.truth_digest)
     digests = {name: next(iter(each)) if len(each) == 1 else "" for name, each in seen.items()}
     bar = reference_arm(grid)
     standings = standings_of(grid, bar)
     gains = _implausible(grid, standings, bar)
     weak = straw_man(policy, standings) if policy.broken_baseline == "invalid" else None
-    contamination = _contamination(grid, given)
-    refused = policy.evidence.implausible == "invalid"
-    problems = [
-        *given.problems,
-        *_problems(grid, missing, digests, given.stride),
-        *_peeking(policy, given),
+    contamination = _contamination(grid)
+    untested = [
+        fact(FactCode.NOT_TESTED, arm=arm, tests=given.tests_of(arm).missing)
+        for arm in policy.pair
+        if given.tests_of(arm).state == "not tested"
     ]
+    refused = policy.evidence.implausible == "invalid"
+    needed = policy.evidence.untested == "invalid"
     return Validity(
-        problems=(*problems, *(gains if refused else ()), *([weak] if weak else [])),
-        declared=len(declared),
-        present=len(declared) - len(missing),
+        problems=(
+            *given.problems,
+            *_problems(grid, missing, digests),
+            *(untested if needed else ()),
+            *(gains if refused else ()),
+            *([weak] if weak else []),
+        ),
+        declared=len(grid.declared),
+        present=len(grid.declared) - len(missing),
         missing=missing,
         truth_digests=digests,
-        units=tuple(_health(unit, policy) for unit in scores),
+        units=tuple(UnitHealth.of(unit, judged=unit.arm in policy.pair) for unit in grid.scores),
         standings=standings,
-        blindness=tuple(_blindness(arm, given) for arm in grid.pair),
+        blindness=tuple(Blindness(arm=arm, state=given.tests_of(arm).state) for arm in policy.pair),
         contamination=contamination,
         doubts=(
             *given.doubts,
@@ -260,26 +288,24 @@ def examine(grid: JudgedGrid, given: Given) -> Validity:
             ),
             *(() if refused else gains),
             *_partly(policy, standings),
-            *(() if policy.evidence.untested == "invalid" else _untested(policy, given)),
-            *(doubt for arm in grid.pair for doubt in given.futures.get(arm, NOTHING).doubts),
+            *(() if needed else untested),
+            *(doubt for arm in policy.pair for doubt in given.tests_of(arm).doubts),
         ),
         reference=bar,
     )
 
 
 def _problems(
-    grid: JudgedGrid,
-    missing: tuple[Cell, ...],
-    digests: Mapping[str, str],
-    stride: Mapping[str, int],
+    grid: JudgedGrid, missing: tuple[Cell, ...], digests: Mapping[str, str]
 ) -> list[Fact]:
-    """What is wrong with the grid, with how much evidence it holds, and with its scores."""
+    """What is wrong with the grid, with how much evidence it holds, with its scores and sides."""
+    pair, stride = grid.policy.pair, grid.given.stride
     sides = {(cell.arm, cell.dataset) for cell in grid.declared}
     problems = [] if grid.declared else [fact(FactCode.GRID_EMPTY)]
     problems += [
         fact(FactCode.GRID_WITHOUT_ARM, arm=arm, dataset=dataset)
         for dataset in grid.datasets
-        for arm in grid.pair
+        for arm in pair
         if (arm, dataset) not in sides
     ]
     if missing:
@@ -299,7 +325,7 @@ def _problems(
         for name in wanted.datasets
         if name not in grid.datasets
     ]
-    seeds = {cell.seed for cell in grid.declared if cell.arm in grid.pair}
+    seeds = {cell.seed for cell in grid.declared if cell.arm in pair}
     if grid.declared and len(seeds) < wanted.seeds:
         problems.append(fact(FactCode.FEW_SEEDS, asked=wanted.seeds, found=len(seeds)))
     origins = {unit.dataset: len(unit) for unit in grid.scores}
@@ -310,48 +336,23 @@ def _problems(
     ]
     problems += [fact(FactCode.OTHER_ACTUALS, dataset=n) for n, same in digests.items() if not same]
     strides = [(unit, stride[unit.dataset]) for unit in grid.scores if unit.dataset in stride]
-    return problems + [
+    problems += [
         fact(FactCode.OFF_STRIDE, arm=u.arm, dataset=u.dataset, seed=u.seed, stride=planned)
         for u, planned in strides
         if bool(np.any(np.diff(np.sort(u.origin)) != planned))
     ]
-
-
-def _peeking(policy: Policy, given: Given) -> list[Fact]:
-    """Each side that failed a test; and, where the policy says so, each that was not tested."""
-    problems = []
-    for arm in (policy.baseline, policy.candidate):
-        tests = given.futures.get(arm, NOTHING)
-        for first in tests.failed[:1]:
+    for arm in pair:
+        for first in grid.given.tests_of(arm).failed[:1]:
             itself = first.code is FactCode.NOT_REPEATABLE
             ahead = fact(FactCode.READS_AHEAD, arm=arm).resting_on(first)
             problems.append(first if itself else ahead)
-    return problems + (_untested(policy, given) if policy.evidence.untested == "invalid" else [])
+    return problems
 
 
-def _untested(policy: Policy, given: Given) -> list[Fact]:
-    return [
-        fact(FactCode.NOT_TESTED, arm=each.arm, tests=given.futures.get(each.arm, NOTHING).missing)
-        for each in (_blindness(arm, given) for arm in (policy.baseline, policy.candidate))
-        if each.state == "not tested"
-    ]
-
-
-NOTHING = FutureTests()
-
-
-def _blindness(arm: str, given: Given) -> Blindness:
-    tests = given.futures.get(arm, NOTHING)
-    if tests.failed:
-        return Blindness(arm=arm, state="failed")
-    fine = bool(tests.passed) and not tests.missing
-    return Blindness(arm=arm, state="passed" if fine else "not tested")
-
-
-def _contamination(grid: JudgedGrid, given: Given) -> tuple[Contamination, ...]:
+def _contamination(grid: JudgedGrid) -> tuple[Contamination, ...]:
     """Origins of the candidate before its pretraining cut-off, per dataset."""
     candidate = grid.policy.candidate
-    card = given.cards.get(candidate, {})
+    card = grid.given.cards.get(candidate, {})
     cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
     day: np.datetime64 = np.datetime64("NaT")
     with suppress(ValueError):  # a date that is none says nothing
@@ -423,24 +424,6 @@ def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
     ]
 
 
-def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
-    rows = slice(None) if unit.ok.all() else unit.ok
-    holes = sum(int(np.count_nonzero(np.isnan(cells[rows]))) for cells in unit.values.values())
-    return UnitHealth(
-        arm=unit.arm,
-        dataset=unit.dataset,
-        seed=unit.seed,
-        windows=len(unit),
-        failures=unit.failures,
-        missing=holes,
-        crossings=unit.crossings,
-        extrapolated=unit.extrapolated,
-        residual_distribution=unit.residual_distribution,
-        first_reason=next((text for text in unit.reason if text), ""),
-        judged=unit.arm in (policy.baseline, policy.candidate),
-    )
-
-
 def _oddities(grid: JudgedGrid) -> list[Fact]:
     """What is odd about the sides, and about how little evidence the policy asks for.
 
@@ -451,7 +434,7 @@ def _oddities(grid: JudgedGrid) -> list[Fact]:
         place: dict[str, Value] = {"dataset": unit.dataset, "arm": unit.arm}
         if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
             found[far.code, unit.arm, unit.dataset, unit.seed] = far
-        if unit.arm not in grid.pair:
+        if unit.arm not in policy.pair:
             continue
         odd: list[Fact] = []
         if unit.crossings > CROSSED:

@@ -15,18 +15,11 @@ from functools import cache
 from typing import Any, Literal
 
 from harness.errors import StoreError
-from harness.evidence.comparison import compare
+from harness.evidence.comparison import comparison_of
 from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.waivers import WaiverState
-from harness.judging.conclusion import (
-    SelfTest,
-    case_of,
-    next_action,
-    outcome_of,
-    reasons_of,
-    summary_of,
-)
+from harness.judging.conclusion import Evidence, SelfTest, case_of
 from harness.judging.declared import Cell, Given, JudgedGrid, Look, PlanRecord
 from harness.judging.fact import SCHEMA, Fact, expect_schema
 from harness.judging.findings import (
@@ -38,7 +31,6 @@ from harness.judging.findings import (
     judge_rule,
     multiplicity_of,
     outlooks_of,
-    question_of,
     rejected_together,
 )
 from harness.judging.limits import judge_cost, judge_limits
@@ -46,7 +38,7 @@ from harness.judging.safeguards import Safeguards, safeguards_of
 from harness.judging.sequential import at_look, read_at
 from harness.judging.validity import Validity, examine
 from harness.parsing import adapter, faults_of
-from harness.scoring.scores import UnitScores, in_time_order
+from harness.scoring.scores import UnitScores
 
 EXIT_CODES: Mapping[Outcome, int] = {
     Outcome.PROMOTE: 0,
@@ -153,23 +145,13 @@ class Change:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Everything examined and every rule judged, before anything is concluded."""
-
-    policy: Policy
-    given: Given
-    validity: Validity
-    findings: tuple[Finding, ...]
-    multiplicity: Multiplicity
-    safeguards: Safeguards
-
-
-def judge(
+def verdict_on(
     policy: Policy,
     declared: Sequence[Cell],
     scores: Sequence[UnitScores],
     given: Given | None = None,
+    *,
+    ask: Ask = comparison_of,
 ) -> Verdict:
     """Judge scores by a policy, without the gate's self-test.
 
@@ -180,40 +162,26 @@ def judge(
 
     Parameters
     ----------
-    policy
-        The rules.
-    declared
-        Every cell the grid should hold.
-    scores
-        What there is, in any order.
-    given
-        What the caller knows besides.
+    policy, declared, scores, given
+        As in `JudgedGrid`.
+    ask
+        As in `judge_rule`.
     """
-    return conclude(gather(policy, declared, scores, given or Given()))
+    grid = JudgedGrid(policy=policy, declared=declared, scores=scores, given=given or Given())
+    return conclude(gather(grid, ask=ask))
 
 
-def gather(
-    policy: Policy,
-    declared: Sequence[Cell],
-    scores: Sequence[UnitScores],
-    given: Given,
-    *,
-    ask: Ask = compare,
-) -> Evidence:
-    """Examine what there is and judge every rule; parameters as in `judge` and `judge_rule`."""
-    scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
-    grid = JudgedGrid(policy=policy, declared=declared, scores=scores)
-    multiplicity = multiplicity_of(policy, grid.datasets)
-    validity = examine(grid, given)
+def gather(grid: JudgedGrid, *, ask: Ask = comparison_of) -> Evidence:
+    """Examine what there is and judge every rule; `ask` as in `judge_rule`."""
+    grid = grid.in_order
+    multiplicity = multiplicity_of(grid.policy, grid.datasets)
+    validity = examine(grid)
     return Evidence(
-        policy=policy,
-        given=given,
+        grid=grid,
         validity=validity,
-        findings=_findings(grid, given, shared=multiplicity, bar=validity.reference, ask=ask),
+        findings=_findings(grid, shared=multiplicity, bar=validity.reference, ask=ask),
         multiplicity=multiplicity,
-        safeguards=safeguards_of(
-            grid, validity=validity, shared=multiplicity, changed=given.changed
-        ),
+        safeguards=safeguards_of(grid, validity=validity, shared=multiplicity),
     )
 
 
@@ -221,29 +189,21 @@ def conclude(
     found: Evidence, *, self_test: SelfTest | None = None, diagnostics: Diagnostics | None = None
 ) -> Verdict:
     """Make the verdict; a failed self-test makes it INVALID, diagnostics decide nothing."""
-    policy, given = found.policy, found.given
-    case = case_of(
-        policy,
-        found.validity,
-        found.findings,
-        safeguards=found.safeguards,
-        today=given.today,
-        self_test=self_test,
-    )
-    outcome = outcome_of(case)
+    policy, given = found.grid.policy, found.grid.given
+    case = case_of(found, self_test)
     return Verdict(
-        outcome=outcome,
+        outcome=case.conclusion,
         candidate=policy.candidate,
         legacy=policy.baseline,
-        summary=summary_of(case, outcome),
-        reasons=reasons_of(case, outcome),
+        summary=case.answer,
+        reasons=case.grounds,
         findings=case.findings,
         validity=found.validity,
         safeguards=case.safeguards,
         policy=plain(policy),
         plan=given.plan,
         fingerprints=dict(given.fingerprints),
-        next_action=next_action(case, outcome, given),
+        next_action=case.advice,
         self_test=self_test,
         multiplicity=found.multiplicity,
         power=outlooks_of(case.findings),
@@ -255,20 +215,15 @@ def conclude(
 
 
 def _findings(
-    grid: JudgedGrid, given: Given, *, shared: Multiplicity, bar: str | None, ask: Ask
+    grid: JudgedGrid, *, shared: Multiplicity, bar: str | None, ask: Ask
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
-    policy, found = grid.policy, list[Finding]()
+    policy, given, found = grid.policy, grid.given, list[Finding]()
     for dataset in grid.datasets:
-        legacy, candidate = (grid.units(arm, dataset) for arm in grid.pair)
+        legacy, candidate = (grid.units(arm, dataset) for arm in policy.pair)
         for rule in policy.rules:
             if rule.scope.covers(dataset):
-                asked = question_of(
-                    rule,
-                    alpha=shared.alpha(rule.role),
-                    power=shared.power_each,
-                    rivals=shared.guardrails,
-                )
+                asked = shared.asked_by(rule, rivals=shared.guardrails)
                 if given.look is not None:
                     asked = at_look(asked, given.look.alpha(dataset, rule.role))
                 found += judge_rule(

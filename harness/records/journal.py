@@ -22,8 +22,6 @@ import json
 import logging
 import os
 import sqlite3
-import tempfile
-import time
 import weakref
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,6 +33,7 @@ from typing import Any
 
 from harness.errors import DamagedRecordsError, NewerRecordError, StoreError, one_line
 from harness.parsing import parse_json
+from harness.records.sqlite_file import begin_writing, close, connected, damaged, make, told
 
 FILE = "records.sqlite"
 SCHEMA = 1
@@ -43,7 +42,8 @@ SHORT = 12
 
 _LOG = logging.getLogger(__name__)
 _APPLICATION = 0x61626861
-_EMPTY = """
+_EMPTY = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {SCHEMA};"
+_EMPTY += """
 CREATE TABLE records(
     seq INTEGER PRIMARY KEY, at TEXT, kind TEXT, key TEXT, digest TEXT, head TEXT, body BLOB
 );
@@ -51,8 +51,6 @@ CREATE TABLE tip(one INTEGER PRIMARY KEY, seq INTEGER, head TEXT);
 INSERT INTO tip VALUES (1, 0, '');
 """  # the body comes last: the rest of a row is read without the pages that hold it
 _BEHIND = "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? ORDER BY seq"
-_RESERVED_BYTE = 0x40000001
-"""The byte of its file on which SQLite holds the lock of a writer."""
 _PIECE = "$piece"
 _PIECE_BYTES, _PIECE_DEPTH = 2000, 2
 _PIECE_MARK = f'"{_PIECE}"'.encode()
@@ -60,8 +58,6 @@ _PIECES_HELD = 256
 """Pieces that are held in memory: most records share a few."""
 _AT_ONCE = 200
 """Bodies that are read in one go."""
-_WAIT_S = 60.0
-"""How long a reader, and the end of a transaction, waits for others."""
 _PLAIN_BYTES, _LARGE_BYTES = 512, 65_536
 """Bodies up to the first are stored as they are, from the second on as small as they get."""
 
@@ -116,7 +112,7 @@ class Journal:
         self._writing = False
         self._resting = False
         self._pieces: dict[str, Any] = {}
-        self._close = weakref.finalize(self, _closed, connection, os.getpid())
+        self._close = weakref.finalize(self, close, connection, os.getpid())
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False) -> Journal:
@@ -140,15 +136,15 @@ class Journal:
         """
         path = root / FILE
         if create and not path.exists():
-            _make(path)
+            make(path, _EMPTY)
         if not path.is_file():
             raise StoreError(f"{path}: no such file, so there is no store here")
         read_only = not (os.access(path, os.W_OK) and os.access(root, os.W_OK))
-        with _told(path):
-            connection = _connected(path, read_only=read_only)
+        with told(path):
+            connection = connected(path, read_only=read_only)
         journal = cls(connection, path, read_only=read_only)
         try:
-            with _told(path):
+            with told(path):
                 (application,) = connection.execute("PRAGMA application_id").fetchone()
                 (schema,) = connection.execute("PRAGMA user_version").fetchone()
             if application != _APPLICATION:
@@ -159,7 +155,7 @@ class Journal:
                     f"{SCHEMA}"
                 )
             if schema != SCHEMA:
-                raise _damaged(path, f"its schema number is {schema}")
+                raise damaged(path, f"its schema number is {schema}")
             journal._catch_up()
         except BaseException:
             journal.close()
@@ -316,7 +312,7 @@ class Journal:
         self._writing = True
         try:
             yield
-            with _told(self.path, "written"):
+            with told(self.path, "written"):
                 if len(self._rows) > kept:
                     last = (len(self._rows), self._rows[-1].head)
                     update = "UPDATE tip SET seq = ?, head = ? WHERE one = 1"
@@ -362,10 +358,10 @@ class Journal:
         StoreError
             Names the first row that is not what was written.
         """
-        with _told(self.path):
+        with told(self.path):
             (said,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if said != "ok":
-            raise _damaged(self.path, one_line(str(said)))
+            raise damaged(self.path, one_line(str(said)))
         self._forget_after(0)
         self._pieces.clear()
         self._version = -1
@@ -379,7 +375,7 @@ class Journal:
         """Take in rows that others have written since, each held against the one before it."""
         if self._writing or self._resting:
             return
-        with _told(self.path):
+        with told(self.path):
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
             if version == self._version:
                 return
@@ -394,18 +390,18 @@ class Journal:
         last = (1, len(self._rows), self._rows[-1].head) if self._rows else (1, 0, "")
         if tip != [last]:
             found_rows = f"{len(self._rows)} rows"
-            raise _damaged(self.path, f"{found_rows}, but its record of the last one disagrees")
+            raise damaged(self.path, f"{found_rows}, but its record of the last one disagrees")
         self._version = version
 
     def _take_in(self, record: Record) -> None:
         texts = (record.at, record.kind, record.key, record.digest, record.head)
         before = self._rows[-1].head if self._rows else ""
         if record.seq != len(self._rows) + 1 or not all(isinstance(text, str) for text in texts):
-            raise _damaged(
+            raise damaged(
                 self.path, f"row {len(self._rows) + 1} is missing or was not written by abharness"
             )
         if record.head != _head(before, record.kind, record.key, record.at, record.digest):
-            raise _damaged(self.path, f"{record} was changed or moved after it was written")
+            raise damaged(self.path, f"{record} was changed or moved after it was written")
         self._add(record)
 
     def _add(self, record: Record) -> None:
@@ -424,7 +420,7 @@ class Journal:
         for start in range(0, len(records), _AT_ONCE):
             some = records[start : start + _AT_ONCE]
             places = ", ".join(str(record.seq) for record in some)
-            with _told(self.path):
+            with told(self.path):
                 found = dict(
                     self._connection.execute(
                         f"SELECT seq, body FROM records WHERE seq IN ({places})"  # noqa: S608  # whole numbers of ours
@@ -439,7 +435,7 @@ class Journal:
                     text = bytes(packed) if plainly else unpacking(packed)
                 if _digest(text) != record.digest:
                     said = f"{record}: its body was changed after it was written"
-                    raise _damaged(self.path, said)
+                    raise damaged(self.path, said)
                 yield text
 
     def _parsed(self, text: bytes, record: Record) -> Any:
@@ -453,7 +449,7 @@ class Journal:
                 if name not in self._pieces:
                     record = self.last(_PIECE, name)
                     if record is None:
-                        raise _damaged(self.path, f"piece {name} is missing")
+                        raise damaged(self.path, f"piece {name} is missing")
                     if len(self._pieces) >= _PIECES_HELD:
                         self._pieces.clear()
                     (text,) = self._texts([record])
@@ -475,7 +471,7 @@ class Journal:
         packed = text
         if len(text) > _PLAIN_BYTES:
             packed = (bz2 if len(text) >= _LARGE_BYTES else zlib).compress(text, 9)
-        with _told(self.path, "written"):
+        with told(self.path, "written"):
             self._connection.execute(
                 "INSERT INTO records(seq, at, kind, key, digest, head, body) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -485,142 +481,15 @@ class Journal:
         return record
 
     def _begin(self, wait_s: float, tell: Callable[[str], object]) -> None:
-        start, told = time.monotonic(), False
-        while True:
-            try:
-                self._connection.execute("PRAGMA busy_timeout = 100")
-                self._connection.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError as problem:
-                if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise StoreError(f"{self.path}: cannot be written: {problem}") from None
-                holder = _holder(self.path)
-                if not told:
-                    tell(f"waiting for {holder}, which is writing to {self.path}")
-                    told = True
-                if time.monotonic() - start >= wait_s:
-                    raise StoreError(
-                        f"{self.path}: {holder} is writing to this store (waited {wait_s:g} s); "
-                        "run the command again once it has finished"
-                    ) from None
-            finally:
-                self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_S * 1000:.0f}")
+        begin_writing(self._connection, self.path, wait_s=wait_s, tell=tell)
         try:  # nobody else can write any more: take in what others have written until now
-            with _told(self.path):
+            with told(self.path):
                 found = self._connection.execute(_BEHIND, (len(self._rows),)).fetchall()
             for row in found:
                 self._take_in(Record(*row))
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
-
-
-def _make(path: Path) -> None:
-    """Make an empty journal; it appears whole, also beside others who make it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=path.parent)
-        os.fchmod(handle, 0o644)  # temporary files are private by default
-        os.close(handle)
-    except OSError as problem:
-        raise StoreError(
-            f"{path.parent}: store cannot be written: {problem.strerror or problem}"
-        ) from None
-    draft = Path(name)
-    try:
-        with _told(path, "written"):
-            connection = sqlite3.connect(draft, isolation_level=None)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            connection.executescript(_EMPTY)
-            connection.close()
-        with suppress(FileExistsError):  # another made it meanwhile
-            os.link(draft, path)
-    except OSError as problem:
-        raise StoreError(
-            f"{path}: store cannot be written: {problem.strerror or problem}"
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Connect; where a read-only place refuses even the locks of a reader, without any."""
-    ways = ("mode=ro", "immutable=1") if read_only else ("mode=rw",)
-    for way in ways:
-        try:
-            connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?{way}", uri=True, isolation_level=None, timeout=_WAIT_S
-            )
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            torn = path.with_name(f"{FILE}-journal")
-            if way == ways[-1] or (torn.is_file() and torn.stat().st_size):
-                raise
-        else:
-            return connection
-    raise AssertionError
-
-
-def _closed(connection: sqlite3.Connection, owner: int) -> None:
-    """Close a connection in the process that opened it: one forked since has no part in it."""
-    if os.getpid() == owner:
-        with suppress(sqlite3.ProgrammingError):  # collected in another thread than it was used in
-            connection.close()
-
-
-@contextmanager
-def _told(path: Path, done: str = "read") -> Iterator[None]:
-    """Turn what SQLite raises into one line."""
-    try:
-        yield
-    except UnicodeEncodeError as problem:
-        raise StoreError(f"{path}: cannot be {done}: {problem}") from None
-    except sqlite3.OperationalError as problem:
-        code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # else Python's own
-        if code == sqlite3.SQLITE_READONLY_ROLLBACK:
-            raise StoreError(
-                f"{path}: a process died while writing it; open the store once from a place "
-                "where it is writable"
-            ) from None
-        if code & 0xFF == sqlite3.SQLITE_BUSY:
-            raise StoreError(
-                f"{path}: cannot be {done}: {_holder(path)} has it (waited {_WAIT_S:g} s); "
-                "run the command again once it has finished"
-            ) from None
-        if code == sqlite3.SQLITE_ERROR:  # no such table, no such column, not UTF-8
-            raise _damaged(path, one_line(str(problem))) from None
-        raise StoreError(f"{path}: cannot be {done}: {one_line(str(problem))}") from None
-    except (sqlite3.Error, UnicodeDecodeError) as problem:
-        raise _damaged(path, one_line(str(problem))) from None
-
-
-def _damaged(path: Path, why: str) -> DamagedRecordsError:
-    return DamagedRecordsError(
-        f"{path}: damaged: {why}; put back a copy of it, or move it away and run "
-        "`abharness store adopt EXPERIMENT --why`"
-    )
-
-
-def _holder(path: Path) -> str:
-    """Who writes to an SQLite file, as far as the kernel's table of locks says."""
-    import psutil
-
-    with suppress(OSError):
-        inode = path.stat().st_ino
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            with suppress(ValueError, psutil.Error):  # some lines are of who waits for a lock
-                _, _, _, mode, pid, place, first, last = line.split()
-                covers = int(first) <= _RESERVED_BYTE and (
-                    last == "EOF" or int(last) >= _RESERVED_BYTE
-                )
-                if mode == "WRITE" and covers and int(place.rpartition(":")[2]) == inode:
-                    process = psutil.Process(int(pid))
-                    said = " ".join(process.cmdline()) or process.name()
-                    return f"process {pid} ({one_line(said)[:80]})"
-    return "a process of another container or host"
 
 
 def _split(body: Mapping[str, Any], *, depth: int = _PIECE_DEPTH) -> tuple[Any, dict[str, Any]]:

@@ -18,12 +18,13 @@ from harness.errors import StoreError
 from harness.evidence.comparison import answer
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Looks
+from harness.gate.dossier import Dossier
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
-from harness.judging.verdict import Verdict, conclude, gather
+from harness.judging.verdict import Verdict, verdict_on
 from harness.rollout.harm import place_after, seen_of
 from harness.rollout.night import OpenRollout
 from harness.rollout.sentinel import NIGHTS
@@ -148,14 +149,14 @@ def rehearse(
     pairs, start = read_pairs(settings, done.grid, opened.store), max(starts)
     found = scored(grid, opened.store)
     policy = settings.experiment.policy
-    names = (policy.candidate, policy.baseline)
-    lacking = [each.cell for each in found.cells if each.arm in names and not each.scores]
+    lacking = [each.cell for each in found.cells if each.arm in policy.pair and not each.scores]
     if lacking or found.problems:
         raise StoreError(
             f"{opened.store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are "
             "missing; `abharness run` makes them"
         )
-    scores = [in_time_order(u) for u in deciding_scores(grid, opened.store, policy, found)]
+    asked = Dossier(grid=grid, store=opened.store, policy=policy)
+    scores = [in_time_order(unit) for unit in deciding_scores(asked, found)]
     sessions = {name: split.dataset.series.dates for name, split in grid.splits.items()}
     until = min(each.last for each in pairs)
     nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= until})
@@ -315,7 +316,7 @@ class StageWalk:
                 latched=self.latched,
             )
             given = Given(look=look)
-            verdict = conclude(gather(self.policy, self.declared, there, given, ask=answer))
+            verdict = verdict_on(self.policy, self.declared, there, given, ask=answer)
             self.looks = (*self.looks, (look, verdict))
             self.latched = latches(verdict.findings, look)
         if not self.looks:

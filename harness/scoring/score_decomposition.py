@@ -26,9 +26,8 @@ from itertools import pairwise
 import numpy as np
 
 from harness.errors import ForecastError
-from harness.forecast import LEVELS, Forecast
+from harness.forecast import LEVELS
 from harness.scoring.kernels import WEIGHTS, pinball_sum
-from harness.scoring.scores import Flags, Truth
 from harness.window import Array
 
 _SLACK = 1e-9
@@ -125,33 +124,6 @@ def decompose_crps(
         uncertainty=uncertainty,
         n=len(truth),
     )
-
-
-def decompose_forecast(
-    truth: Truth, forecast: Forecast, *, windows: Flags | None = None
-) -> Decomposition:
-    """Split the mean CRPS of a unit's forecasts, as relative changes from the last value seen.
-
-    Changes, because on a trending price level any forecast near the last value would seem to
-    discriminate. All steps are laid end to end.
-
-    Parameters
-    ----------
-    truth, forecast
-        Of the same windows; the forecast needs a distribution.
-    windows : [W], optional
-        Which windows, such as those that did not fail or those of a slice; None is all.
-
-    Raises
-    ------
-    ForecastError
-        When a window chosen has no finite forecast, a last value of 0, or there is none.
-    """
-    rows = np.ones(len(truth.origin), dtype=bool) if windows is None else windows
-    last = np.where(truth.last != 0, np.abs(truth.last), np.nan)[rows, None]
-    actual = (truth.values[rows] - truth.last[rows, None]) / last
-    quantiles = (forecast.at(LEVELS)[rows] - truth.last[rows, None, None]) / last[..., None]
-    return decompose_crps(actual.reshape(-1), quantiles.reshape(-1, len(LEVELS)))
 
 
 def isotonic_quantile(forecast: Array, truth: Array, level: float) -> Array:

@@ -436,13 +436,6 @@ LEAST_INDEPENDENT = 10
 """Below so many non-overlapping origins a prediction has no worth: a bound may not even exist."""
 
 
-def predicted_power(
-    spread: Spread, plan: Plan, *, effect: float, bound: float, alpha: float
-) -> float:
-    """Chance that a plan shows a true effect to lie below its bound."""
-    return precision_of(spread, plan, alpha).power(bound - effect)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Veto:
     """What the last origins alone can take away from a plan.

@@ -262,7 +262,7 @@ def machine_lines() -> Iterator[str]:
     from harness.measure.load import sample_load
     from harness.running.fill import default_workers
     from harness.running.identity import library_versions, machine
-    from reports.words.facts import why
+    from reports.words.reason_words import why
 
     for title, text in machine().items():
         yield f"{title:<20} {text}"

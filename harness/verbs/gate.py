@@ -114,10 +114,9 @@ def gate(
 def chosen_pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:
     """The experiment's policy, on the pair that was asked for."""
     from harness.data.dataset import check_count
-    from harness.gate.judge import with_pair
 
     check_count(grid.experiment.datasets)
-    return with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    return grid.experiment.policy_on(baseline=baseline, candidate=candidate)
 
 
 def judged(
@@ -133,6 +132,7 @@ def judged(
 
     What is new is told of a nightly, which is recorded, and where the policy plans looks.
     """
+    from harness.gate.dossier import Dossier
     from harness.gate.judge import judge_grid
     from harness.gate.nights import data_facts, record_night
 
@@ -141,7 +141,7 @@ def judged(
     told = nightly or policy.looks is not None
     found = replace(found, news=(*found.news, *data_facts(grid)) if told else ())
     if nightly:
-        record_night(grid, store, policy, found)
+        record_night(Dossier(grid=grid, store=store, policy=policy), found)
     return found
 
 

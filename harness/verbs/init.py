@@ -255,14 +255,15 @@ def init(
         for role, side in sides.items()
     ]
     arms = [ref.build() for ref in refs]  # what is wrong with one ends here, with nothing written
-    folders = list(data_dir)
-    sets = [_dataset(each, to, folders, target=target, date=date, past=past) for each in data]
-    flags = "".join(f" --data-dir {shlex.quote(os.path.relpath(each, to))}" for each in folders)
+    setup = _Setup(to=to, folders=list(data_dir), sides=sides)
+    setup.sets.extend(setup.dataset(each, target=target, date=date, past=past) for each in data)
+    places = (os.path.relpath(each, to) for each in setup.folders)
+    flags = "".join(f" --data-dir {shlex.quote(each)}" for each in places)
     command = f"abharness compare experiment.toml{flags}"
     logs = [log for arm in arms for log in logs_in(arm) if isinstance(log, Recorded)]
-    plan = _plan_of_logs(logs, sets[0], horizon) if logs else _plan_of(sets, horizon)
-    texts = dict(zip(paths, _texts(sets, sides, plan, command, ci), strict=True))
-    _expect_whole(texts[paths[0]], texts[paths[1]], to, folders)
+    plan = setup.plan_of_logs(logs, horizon) if logs else setup.plan(horizon)
+    texts = dict(zip(paths, setup.texts(plan, command, ci), strict=True))
+    setup.expect_whole(texts[paths[0]], texts[paths[1]])
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -270,25 +271,129 @@ def init(
     say(f"next: {'' if to == Path() else f'cd {shlex.quote(str(to))} && '}{command}")
 
 
-def _dataset(
-    text: str, to: Path, folders: list[Path], *, target: str, date: str, past: Sequence[str]
-) -> Dataset:
-    """A dataset by its id, or made of a file; its folder joins `folders`."""
-    from harness.data.dataset import load
-    from harness.data.importer import import_file
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setup:
+    """What an experiment is written for: where, on which data, for which arms."""
 
-    file = Path(text)
-    if not file.is_file():
-        return load(text, folders)
-    made = to / "data"
-    name = re.sub(r"[^\w.-]+", "_", file.stem).lstrip(".") or "data"
-    if not (made / f"{name}.toml").is_file():
-        date, target = _seen_columns(file, date=date, target=target)
-        found = import_file(file, dataset_id=name, target=target, date=date, past=past, folder=made)
-        say("\n".join(f"{title:<12} {said}" for each in found for title, said in each.lines()))
-    if made not in folders:
-        folders.append(made)
-    return load(name, folders)
+    to: Path
+    folders: list[Path]
+    sides: Mapping[Role, _NamedArm]
+    sets: list[Dataset] = field(default_factory=list)
+
+    def dataset(self, text: str, *, target: str, date: str, past: Sequence[str]) -> Dataset:
+        """A dataset by its id, or made of a file; its folder joins `folders`."""
+        from harness.data.dataset import load
+        from harness.data.importer import import_file
+
+        file = Path(text)
+        if not file.is_file():
+            return load(text, self.folders)
+        made = self.to / "data"
+        name = re.sub(r"[^\w.-]+", "_", file.stem).lstrip(".") or "data"
+        if not (made / f"{name}.toml").is_file():
+            date, target = _seen_columns(file, date=date, target=target)
+            found = import_file(
+                file, dataset_id=name, target=target, date=date, past=past, folder=made
+            )
+            say("\n".join(f"{title:<12} {said}" for each in found for title, said in each.lines()))
+        if made not in self.folders:
+            self.folders.append(made)
+        return load(name, self.folders)
+
+    def plan(self, horizon: int) -> str:
+        """Lines of a plan of origins that do not overlap, counted back from the end of the data."""
+        steps = horizon or max(each.series.season for each in self.sets)
+        shortest = min(map(len, self.sets))
+        validation = min(250, max(steps + 25, shortest // 6))
+        room = (shortest - validation - 2 - 10 * steps) // steps
+        origins = max(2, min(100, room * 2 // 3))
+        return (
+            f"horizon = {steps}        # sessions judged at each origin\n"
+            f"stride = {steps}         # origins do not overlap\n"
+            f"origins = {origins}       # counted back from the end of the data, once\n"
+            f"validation = {validation}    # last sessions before a fit: early stopping and "
+            "residuals\n"
+        )
+
+    def plan_of_logs(self, logs: Sequence[Recorded], horizon: int) -> str:
+        """Lines of a plan whose origins are those of the logs.
+
+        Of what all logs hold, the longest stretch of origins at one distance; without overlap where
+        that leaves enough of them.
+
+        Raises
+        ------
+        ConfigError
+            When they have no two origins in common.
+        """
+        dataset = self.sets[0]
+        series = dataset.series
+        held = [log.origins_on(series) for log in logs]
+        steps = horizon or min(least for _, least in held)
+        shared = sorted(set.intersection(*({int(each) for each in origins} for origins, _ in held)))
+        judged = [each for each in shared if each >= 2 and each + steps <= len(series)]
+        if len(judged) < 2:
+            raise ConfigError(
+                f"the logs share {len(judged)} origins on {dataset.id} whose {steps} sessions have "
+                "come: expected 2 or more, with the last day seen and the days forecast inside "
+                f"{series.dates[0]} to {series.dates[-1]}"
+            )
+        apart = Counter(later - each for each, later in pairwise(judged)).most_common(1)[0][0]
+        overlapping, alone = (_evenly(judged, each) for each in (apart, -(-steps // apart) * apart))
+        stretch = alone if len(alone) >= _ENOUGH else max(overlapping, alone, key=len)
+        if len(stretch) < 2:
+            raise ConfigError(
+                f"the {len(judged)} origins that the logs share on {dataset.id} lie at no common "
+                "distance: expected forecasts issued every so many sessions"
+            )
+        stride = stretch[1] - stretch[0]
+        grows = stretch[-1] + stride + steps > len(series)
+        known = stretch[0]  # sessions before the first origin: half and more are to learn from
+        validation = max(0, min(250, max(steps + 25, known // 6), known // 2 - 1))
+        if len(stretch) < len(judged):
+            say(
+                f"note: the plan takes {len(stretch)} of the {len(judged)} origins that the logs "
+                f"hold on {dataset.id}: those every {stride} sessions from "
+                f"{series.dates[stretch[0]]} to {series.dates[stretch[-1]]}"
+            )
+        return (
+            f"horizon = {steps}        # sessions judged at each origin\n"
+            f"stride = {stride}         # sessions between origins, as the logs have them\n"
+            f'first = "{series.dates[stretch[0]]}"    # the first session that the first did not '
+            "see\n"
+            + ("" if grows else f"origins = {len(stretch)}       # as far as the log reaches\n")
+            + f"validation = {validation}    # last sessions before a fit: early stopping, "
+            "residuals\n"
+        )
+
+    def texts(self, plan: str, command: str, ci: Ci) -> list[str]:
+        """Experiment, policy and, where one is asked for, the CI file."""
+        ids = [each.id for each in self.sets]
+        sides = self.sides
+        baseline, candidate = as_toml(sides["legacy"].name), as_toml(sides["candidate"].name)
+        experiment = _EXPERIMENT.format(
+            command=command,
+            title=as_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
+            datasets=as_toml(ids),
+            plan=plan,
+            arms="".join(side.table(role) for role, side in sides.items()),
+        )
+        policy = _POLICY.format(baseline=baseline, candidate=candidate, enough=_ENOUGH)
+        pipeline = [_PIPELINES[ci][1].format(command=command)] if ci != "none" else []
+        return [experiment, policy, *pipeline]
+
+    def expect_whole(self, experiment: str, policy: str) -> None:
+        """Declare the grid of what will be written, so that what is wrong with it ends here."""
+        from harness.experiments.experiment import parse_experiment
+        from harness.running.fill import prepare
+
+        inside = "\n".join(
+            line if not line.startswith("[[") else f"[[policy.{line[2:]}"
+            for line in policy.splitlines()
+        )
+        text = experiment.replace('policy = "policy.toml"\n', "") + f"\n[policy]\n{inside}\n"
+        source = str(self.to / "experiment.toml")
+        prepare(parse_experiment(text, source=source, folder=self.to.resolve()), self.folders)
 
 
 def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
@@ -323,70 +428,6 @@ def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
     return date or dates[0], target or targets[0]
 
 
-def _plan_of(sets: Sequence[Dataset], horizon: int) -> str:
-    """Lines of a plan of origins that do not overlap, counted back from the end of the data."""
-    steps = horizon or max(each.series.season for each in sets)
-    shortest = min(map(len, sets))
-    validation = min(250, max(steps + 25, shortest // 6))
-    room = (shortest - validation - 2 - 10 * steps) // steps
-    origins = max(2, min(100, room * 2 // 3))
-    return (
-        f"horizon = {steps}        # sessions judged at each origin\n"
-        f"stride = {steps}         # origins do not overlap\n"
-        f"origins = {origins}       # counted back from the end of the data, once\n"
-        f"validation = {validation}    # last sessions before a fit: early stopping and residuals\n"
-    )
-
-
-def _plan_of_logs(logs: Sequence[Recorded], dataset: Dataset, horizon: int) -> str:
-    """Lines of a plan whose origins are those of the logs.
-
-    Of what all logs hold, the longest stretch of origins at one distance; without overlap where
-    that leaves enough of them.
-
-    Raises
-    ------
-    ConfigError
-        When they have no two origins in common.
-    """
-    series = dataset.series
-    held = [log.origins_on(series) for log in logs]
-    steps = horizon or min(least for _, least in held)
-    shared = sorted(set.intersection(*({int(each) for each in origins} for origins, _ in held)))
-    judged = [each for each in shared if each >= 2 and each + steps <= len(series)]
-    if len(judged) < 2:
-        raise ConfigError(
-            f"the logs share {len(judged)} origins on {dataset.id} whose {steps} sessions have "
-            "come: expected 2 or more, with the last day seen and the days forecast inside "
-            f"{series.dates[0]} to {series.dates[-1]}"
-        )
-    apart = Counter(later - each for each, later in pairwise(judged)).most_common(1)[0][0]
-    overlapping, alone = (_evenly(judged, each) for each in (apart, -(-steps // apart) * apart))
-    stretch = alone if len(alone) >= _ENOUGH else max(overlapping, alone, key=len)
-    if len(stretch) < 2:
-        raise ConfigError(
-            f"the {len(judged)} origins that the logs share on {dataset.id} lie at no common "
-            "distance: expected forecasts issued every so many sessions"
-        )
-    stride = stretch[1] - stretch[0]
-    grows = stretch[-1] + stride + steps > len(series)
-    known = stretch[0]  # sessions before the first origin: half of them and more are to learn from
-    validation = max(0, min(250, max(steps + 25, known // 6), known // 2 - 1))
-    if len(stretch) < len(judged):
-        say(
-            f"note: the plan takes {len(stretch)} of the {len(judged)} origins that the logs hold "
-            f"on {dataset.id}: those every {stride} sessions from {series.dates[stretch[0]]} to "
-            f"{series.dates[stretch[-1]]}"
-        )
-    return (
-        f"horizon = {steps}        # sessions judged at each origin\n"
-        f"stride = {stride}         # sessions between origins, as the logs have them\n"
-        f'first = "{series.dates[stretch[0]]}"    # the first session that the first did not see\n'
-        + ("" if grows else f"origins = {len(stretch)}       # as far as the log reaches\n")
-        + f"validation = {validation}    # last sessions before a fit: early stopping, residuals\n"
-    )
-
-
 def _evenly(origins: Sequence[int], stride: int) -> list[int]:
     """The longest run of origins at a distance, the last of those equally long."""
     length = dict[int, int]()
@@ -394,39 +435,6 @@ def _evenly(origins: Sequence[int], stride: int) -> list[int]:
         length[each] = length.get(each - stride, 0) + 1
     last = max(origins, key=lambda each: (length[each], each))
     return list(range(last - (length[last] - 1) * stride, last + 1, stride))
-
-
-def _texts(
-    sets: Sequence[Dataset], sides: Mapping[Role, _NamedArm], plan: str, command: str, ci: Ci
-) -> list[str]:
-    """Experiment, policy and, where one is asked for, the CI file."""
-    ids = [each.id for each in sets]
-    baseline, candidate = as_toml(sides["legacy"].name), as_toml(sides["candidate"].name)
-    experiment = _EXPERIMENT.format(
-        command=command,
-        title=as_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
-        datasets=as_toml(ids),
-        plan=plan,
-        arms="".join(side.table(role) for role, side in sides.items()),
-    )
-    policy = _POLICY.format(baseline=baseline, candidate=candidate, enough=_ENOUGH)
-    pipeline = [_PIPELINES[ci][1].format(command=command)] if ci != "none" else []
-    return [experiment, policy, *pipeline]
-
-
-def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path]) -> None:
-    """Declare the grid of what will be written, so that what is wrong with it ends here."""
-    from harness.experiments.experiment import parse_experiment
-    from harness.running.fill import prepare
-
-    inside = "\n".join(
-        line if not line.startswith("[[") else f"[[policy.{line[2:]}"
-        for line in policy.splitlines()
-    )
-    text = experiment.replace('policy = "policy.toml"\n', "") + f"\n[policy]\n{inside}\n"
-    prepare(
-        parse_experiment(text, source=str(to / "experiment.toml"), folder=to.resolve()), folders
-    )
 
 
 _PLANTED = '''"""A candidate with a planted fault: it forgets to undo its own scaling."""

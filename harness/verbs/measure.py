@@ -111,7 +111,7 @@ def measure_as_asked(
     from harness.measure.record import machine_class, pair_of, record_key
     from harness.measure.session import session_s
     from harness.running.cells import cell_record, has_cell
-    from reports.words.facts import why
+    from reports.words.reason_words import why
 
     asked, policy = grid.experiment.measure, grid.experiment.policy
     unasked = unasked and os.environ.get("ABHARNESS_COSTS") != "no"
@@ -144,7 +144,7 @@ def measure_as_asked(
 
 def cost_lines(costs: Costs) -> list[str]:
     """Costs as a table for a terminal, with reasons below."""
-    from reports.words.facts import why_all
+    from reports.words.reason_words import why_all
 
     heads = ("cost", costs.baseline, costs.candidate, "ratio", "95 % interval", "A/A noise", "n")
     rows = [heads]

@@ -34,7 +34,6 @@ def power(
     """
     import json
 
-    from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
     from harness.judging.verdict import plain
     from harness.running.store_folder import is_store, open_store
@@ -51,8 +50,7 @@ def power(
         policy=pair.policy,
         store=opened,
     )
-    policy = grid.experiment.policy
-    wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
+    wanted = grid.experiment.policy_on(baseline=pair.baseline, candidate=pair.candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "table":
         say("\n".join(_lines(found)))

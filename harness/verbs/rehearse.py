@@ -35,7 +35,6 @@ def rehearse(
     from shutil import get_terminal_size
 
     from harness.experiments.waivers import as_date
-    from harness.gate.judge import with_pair
     from harness.gate.rehearsal import rehearse as rehearsed
     from harness.running.store_folder import write_text
     from reports.forms.html import html_of
@@ -52,8 +51,7 @@ def rehearse(
         policy=pair.policy,
         create=False,
     )
-    policy = grid.experiment.policy
-    wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
+    wanted = grid.experiment.policy_on(baseline=pair.baseline, candidate=pair.candidate)
     day = "" if since is None else as_date(since, "--from")
     found = rehearsed(grid, kept, policy=wanted, since=day, every=every)
     asked = {"title": grid.experiment.title, "experiment": pair.experiment}

@@ -160,16 +160,15 @@ def _say_status(
 ) -> None:
     from harness.rollout.compatibility import compatible
     from harness.running.store_folder import write_text
-    from reports.rollout_page import render_rollout, rollout_json, rollout_text
+    from reports.rollout_page import RolloutPage
 
-    status = opened.status()
-    checks = compatible(opened) if check else []
+    shown = RolloutPage(status=opened.status(), checks=compatible(opened) if check else ())
     if form == "html":
         page = output or opened.store.root / "rollouts" / f"{opened.settings.name}.html"
-        write_text(page, render_rollout(status, checks))
+        write_text(page, shown.html())
         say(f"page: {page}")
         return
-    text = rollout_json(status, checks) if form == "json" else rollout_text(status, checks)
+    text = shown.json() if form == "json" else shown.text()
     if output is not None:
         write_text(output, text + "\n")
         say(f"status: {output}")
@@ -210,7 +209,7 @@ def rollout_night(
     from harness.running.fill import default_workers
     from harness.running.store_folder import open_store, write_text
     from harness.verbs.progress import LineProgress
-    from reports.rollout_page import render_rollout
+    from reports.rollout_page import RolloutPage
     from reports.words import rollout_words
 
     opened = OpenRollout(
@@ -224,7 +223,7 @@ def rollout_night(
         return f"rollout {file}: not begun; `abharness rollout advance {file}` starts it", False
     status = opened.status()
     page = opened.store.root / "rollouts" / f"{opened.settings.name}.html"
-    write_text(page, render_rollout(status))
+    write_text(page, RolloutPage(status=status).html())
     said = f"rollout: {rollout_words.headline(status)}"
     said += f"; tonight it {rollout_words.move(move)}" if move else ""
     return f"{said}\nrollout page: {page}", move is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from reports.night_page import HistoryInput
+    from reports.night_input import HistoryInput
     from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]

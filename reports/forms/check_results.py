@@ -1,22 +1,21 @@
-"""What the battery said of one subject: as a table for a terminal, as JSON, as JUnit XML.
-
-`summary_table` sets many subjects beside each other, in Markdown.
-"""
+"""What the battery said of one subject: as a table for a terminal, as JSON, as JUnit XML."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
-from harness.checks.predicate import CheckOutcome, CheckRecord, CheckResult
+from harness.checks.predicate import CheckOutcome, CheckResult
+from reports.words.numbers import wrapped
 
 SCHEMA = 1
 WIDTH = 100
+_ROOM = 30
+"""Characters that a statement has at least, however narrow it is."""
 MARKS: dict[CheckOutcome, str] = {
     "pass": "pass",
     "fail": "FAIL",
@@ -46,52 +45,24 @@ def table_lines(
     def lines_of(row: tuple[str, ...]) -> list[str]:
         cells = [cell.ljust(space) for cell, space in zip(row, widths, strict=False)]
         start = "  ".join([*cells, ""])
-        return _wrapped(row[-1], width, start, " " * len(start))
+        room = max(width, len(start) + _ROOM)
+        return wrapped(row[-1], room, start, " " * len(start))
 
     lines = [*([title] if title else []), *lines_of(head)]
     for row, result in zip(rows, results, strict=True):
         lines += lines_of(row)
         if result.outcome != "pass":
             wanted = f" (wanted {result.wanted})" if result.outcome == "fail" else ""
-            lines += _wrapped(result.reason + wanted, width, " " * 6, " " * 8)
+            room = max(width, 8 + _ROOM)
+            lines += wrapped(result.reason + wanted, room, " " * 6, " " * 8)
     counts = Counter(result.outcome for result in results)
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in MARKS if counts[outcome])
     seconds = sum(result.seconds for result in results)
     return [*lines, f"{said or 'nothing was tried'}; {seconds:.1f} s"]
 
 
-def _wrapped(text: str, width: int, start: str, after: str) -> list[str]:
-    """A text in lines; where it is narrow the statement still has some room."""
-    room = max(width, len(after) + 30)
-    return textwrap.wrap(
-        text,
-        room,
-        initial_indent=start,
-        subsequent_indent=after,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-
-
 def _value(result: CheckResult) -> str:
     return f"{result.measured['value']:.3g}" if result.measured else "-"
-
-
-def summary_table(records: Sequence[CheckRecord]) -> str:
-    """Stored trials as a Markdown table, one row a subject: which predicates fail, which are idle.
-
-    Records of other code than today's are left out.
-    """
-    lines = ["| tried | with | fail | do not apply | pass |", "| --- | --- | --- | --- | --- |"]
-    for record in records:
-        if record.current:
-            given = ", ".join(f"`{key}={value}`" for key, value in record.options.items())
-            idle = " ".join(r.code for r in record.results if r.outcome == "not applicable")
-            passed = sum(r.outcome == "pass" for r in record.results)
-            failing = " ".join(record.failing)
-            name = f"`{record.target}`" + (" (arm)" if record.kind == "arm" else "")
-            lines.append(f"| {name} | {given} | {failing} | {idle} | {passed} |")
-    return "\n".join(lines) + "\n"
 
 
 def to_json(results: Sequence[CheckResult], *, subject: str = "") -> str:

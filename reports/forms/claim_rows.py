@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
@@ -13,11 +12,12 @@ from typing import get_args
 from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
 from harness.judging.findings import Finding
 from reports.words import verdicts
+from reports.words.numbers import wrapped
 from reports.words.sentences import sentence_of
 
 SCHEMA = 1
 WIDTH = 100
-_INDENT = " " * 6
+_INDENT = (" " * 6, " " * 8)
 
 
 def counted(rows: Sequence[ClaimRow]) -> dict[Status, int]:
@@ -32,16 +32,16 @@ def _counts_text(rows: Sequence[ClaimRow]) -> str:
 
 def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]:
     """Lines no wider than `width`: each claim with its status, rule and numbers."""
-    lines = [*_wrapped(_counts_text(rows), width), ""]
+    lines = [*wrapped(_counts_text(rows), width, after="  "), ""]
     for group, title in GROUPS.items():
         mine = [row for row in rows if row.claim.group == group]
         if not mine:
             continue
-        lines += [*_wrapped(title, width), ""]
+        lines += [*wrapped(title, width, after="  "), ""]
         for row in mine:
             claim = row.claim
             head = f"{claim.number:>4}  {row.status.upper():<12}  {claim.text} [{claim.id}]"
-            lines += _wrapped(head, width, after=" " * 20)
+            lines += wrapped(head, width, after=" " * 20)
             texts = [f"offered: {claim.offered}"]
             texts.append(f"{'why' if row.status == 'not testable' else 'rule'}: {row.rule}")
             for found in row.measured:
@@ -49,20 +49,9 @@ def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]
                 texts.append(f"{mark} {measured_text(found)}")
             texts += [f"? {why}" for why in row.open]
             texts += [f"> {command}" for command in row.commands]
-            lines += [line for each in texts for line in _wrapped(each, width, _INDENT)]
+            lines += [line for each in texts for line in wrapped(each, width, *_INDENT)]
         lines.append("")
     return lines[:-1]
-
-
-def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=after or indent + "  ",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
 
 
 def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
@@ -47,9 +48,9 @@ def render_junit(
     logs
         Where the log of each unit with failed windows lies.
     """
-    cases = [_whole(verdict, hold_as, logs)]
-    cases += [_case(finding, hold_as) for finding in verdict.findings]
-    cases += [_part(part) for part in verdict.self_test.parts] if verdict.self_test else []
+    made = _Cases(verdict=verdict, hold_as=hold_as, logs=logs)
+    cases = [made.whole(), *map(made.finding, verdict.findings)]
+    cases += [made.part(part) for part in verdict.self_test.parts] if verdict.self_test else []
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
@@ -67,65 +68,73 @@ def render_junit(
     return head + Tree.tostring(suites, encoding="unicode") + "\n"
 
 
-def _whole(verdict: Verdict, hold_as: HoldAs, logs: Mapping[UnitKey, str]) -> Tree.Element:
-    name = f"{verdict.candidate} may replace {verdict.legacy}"
-    case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
-    answer = verdicts.summary(verdict)
-    led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
-    failed = verdicts.failures(verdict, logs)
-    lines = [headline(verdict), answer, *led_to, *failed, next_action(verdict.next_action)]
-    _conclude(case, verdict.outcome, answer, list(dict.fromkeys(lines)), hold_as)
-    properties = case.find("properties")
-    assert properties is not None
-    told = [("caution", say(each)) for each in verdict.safeguards.first]
-    for kind, said in [*told, *(("failed windows", each) for each in failed)]:
-        # nothing else is written of a PROMOTE, and no more than a message of a HOLD
-        Tree.SubElement(properties, "property", name=kind, value=numbers.printable(said))
-    return case
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cases:
+    """The cases of a verdict."""
 
+    verdict: Verdict
+    hold_as: HoldAs
+    logs: Mapping[UnitKey, str]
 
-def _case(finding: Finding, hold_as: HoldAs) -> Tree.Element:
-    part = f", {finding.part}" if finding.part else ""
-    name = f"{numbers.metric_name(finding.metric)} ({finding.role}) on {finding.dataset}{part}"
-    case = Tree.Element(
-        "testcase",
-        classname=numbers.printable(f"verdict.{finding.dataset}"),
-        name=numbers.printable(name),
-    )
-    said = sentence_of(finding)
-    if finding.waived:  # skipped, never green: its outcome and sentence stay to be seen
-        properties = Tree.SubElement(case, "properties")
-        Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
-        waived = numbers.printable(f"waived {finding.outcome}: {said}")
-        Tree.SubElement(case, "skipped", message=waived)
-    else:
-        _conclude(case, finding.outcome, said, [said, finding.id], hold_as)
-    return case
+    def whole(self) -> Tree.Element:
+        """The verdict as a whole."""
+        verdict = self.verdict
+        name = f"{verdict.candidate} may replace {verdict.legacy}"
+        case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
+        answer = verdicts.summary(verdict)
+        led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
+        failed = verdicts.failures(verdict, self.logs)
+        lines = [headline(verdict), answer, *led_to, *failed, next_action(verdict.next_action)]
+        self.conclude(case, verdict.outcome, answer, list(dict.fromkeys(lines)))
+        properties = case.find("properties")
+        assert properties is not None
+        told = [("caution", say(each)) for each in verdict.safeguards.first]
+        for kind, said in [*told, *(("failed windows", each) for each in failed)]:
+            # nothing else is written of a PROMOTE, and no more than a message of a HOLD
+            Tree.SubElement(properties, "property", name=kind, value=numbers.printable(said))
+        return case
 
-
-def _part(part: SelfTestPart) -> Tree.Element:
-    """One part of the gate's self-test: failed, or skipped where it was not run."""
-    name = numbers.printable(f"{part.code}: {verdicts.self_test_title(part)}")
-    case = Tree.Element("testcase", classname="verdict.self-test", name=name)
-    if part.state == "failed":
-        Tree.SubElement(
-            case, "failure", type=Outcome.INVALID.value, message=numbers.printable(say(part.found))
+    def finding(self, finding: Finding) -> Tree.Element:
+        """One finding."""
+        part = f", {finding.part}" if finding.part else ""
+        name = f"{numbers.metric_name(finding.metric)} ({finding.role}) on {finding.dataset}{part}"
+        case = Tree.Element(
+            "testcase",
+            classname=numbers.printable(f"verdict.{finding.dataset}"),
+            name=numbers.printable(name),
         )
-    elif part.state == "not run":
-        Tree.SubElement(case, "skipped", message=numbers.printable(say(part.found)))
-    return case
+        said = sentence_of(finding)
+        if finding.waived:  # skipped, never green: its outcome and sentence stay to be seen
+            properties = Tree.SubElement(case, "properties")
+            Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
+            waived = numbers.printable(f"waived {finding.outcome}: {said}")
+            Tree.SubElement(case, "skipped", message=waived)
+        else:
+            self.conclude(case, finding.outcome, said, [said, finding.id])
+        return case
 
+    def part(self, part: SelfTestPart) -> Tree.Element:
+        """One part of the gate's self-test: failed, or skipped where it was not run."""
+        name = numbers.printable(f"{part.code}: {verdicts.self_test_title(part)}")
+        case = Tree.Element("testcase", classname="verdict.self-test", name=name)
+        said = numbers.printable(say(part.found))
+        if part.state == "failed":
+            Tree.SubElement(case, "failure", type=Outcome.INVALID.value, message=said)
+        elif part.state == "not run":
+            Tree.SubElement(case, "skipped", message=said)
+        return case
 
-def _conclude(
-    case: Tree.Element, outcome: Outcome, message: str, lines: list[str], hold_as: HoldAs
-) -> None:
-    properties = Tree.SubElement(case, "properties")
-    Tree.SubElement(properties, "property", name="outcome", value=outcome.value)
-    said = numbers.printable(message)
-    if outcome in _BAD or (outcome is Outcome.HOLD and hold_as == "fail"):
-        found = Tree.SubElement(case, "failure", type=outcome.value, message=said)
-        found.text = "\n".join(numbers.printable(line) for line in lines)
-    elif outcome is Outcome.HOLD and hold_as == "skip":
-        Tree.SubElement(case, "skipped", message=f"HOLD: {said}")
-    elif outcome is Outcome.HOLD:
-        Tree.SubElement(properties, "property", name="undecided", value=said)
+    def conclude(
+        self, case: Tree.Element, outcome: Outcome, message: str, lines: list[str]
+    ) -> None:
+        """Say in a case how it came out."""
+        properties = Tree.SubElement(case, "properties")
+        Tree.SubElement(properties, "property", name="outcome", value=outcome.value)
+        said = numbers.printable(message)
+        if outcome in _BAD or (outcome is Outcome.HOLD and self.hold_as == "fail"):
+            found = Tree.SubElement(case, "failure", type=outcome.value, message=said)
+            found.text = "\n".join(numbers.printable(line) for line in lines)
+        elif outcome is Outcome.HOLD and self.hold_as == "skip":
+            Tree.SubElement(case, "skipped", message=f"HOLD: {said}")
+        elif outcome is Outcome.HOLD:
+            Tree.SubElement(properties, "property", name="undecided", value=said)

@@ -20,8 +20,7 @@ from reports.section import (
     TableCell,
     Text,
     Verbatim,
-    columns,
-    text,
+    table_of,
 )
 from reports.sections.scorecard import Scorecard
 
@@ -69,16 +68,17 @@ def _all(blocks: tuple[Block, ...]) -> Iterator[Plain]:
 
 def _criteria(scorecard: Scorecard) -> Table:
     heads = ("Result", "Rule", "Dataset", "Effect", "Bounds", "Limit")
-    return Table(
-        caption="",
-        columns=columns(*heads, words=("Rule", "Dataset", "Limit")),
-        rows=tuple(
+    return table_of(
+        "",
+        heads,
+        (
             (
                 TableCell(text=row.word, outcome=row.outcome),
-                text(f"{row.label} ({row.note})"),
-                *map(text, (row.dataset, row.effect, row.interval, row.limit)),
+                f"{row.label} ({row.note})",
+                *(row.dataset, row.effect, row.interval, row.limit),
             )
             for _, rows in scorecard.groups
             for row in rows
         ),
+        words=("Rule", "Dataset", "Limit"),
     )

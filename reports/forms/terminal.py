@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 
 from reports.forms.plain import Plain, plainly
@@ -103,13 +102,7 @@ def _table(table: Table, width: int) -> str:
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:
-    return textwrap.fill(
-        _text(text),
-        width,
-        subsequent_indent=" " * hang,
-        break_on_hyphens=False,
-        break_long_words=False,  # a path can be copied
-    )
+    return "\n".join(numbers.wrapped(_text(text), width, after=" " * hang))
 
 
 def _text(text: str) -> str:

@@ -18,8 +18,8 @@ from reports.section import (
     Term,
     Text,
     Verbatim,
-    columns,
     pairs,
+    table_of,
     text,
     there,
 )
@@ -38,17 +38,18 @@ def policy_tables(page: PageInput) -> tuple[Block, ...]:
     }
     limits, evidence = (policy.get(name) for name in ("limits", "evidence"))
     states, heads = page.verdict.waivers, ("until", "owner", "reason", "what it did")
-    waivers = Table(
-        caption="Waivers",
-        columns=columns("Finding", *heads, words=heads),
-        rows=tuple(
+    waivers = table_of(
+        "Waivers",
+        ("Finding", *heads),
+        (
             (
                 TableCell(text=each.waiver.finding, code=True),
-                *map(text, (each.waiver.until, each.waiver.owner, each.waiver.reason)),
-                text(verdicts.waiver(each)),
+                *(each.waiver.until, each.waiver.owner, each.waiver.reason),
+                verdicts.waiver(each),
             )
             for each in states
         ),
+        words=heads,
         note=f"Held against {page.verdict.judged_on}." if page.verdict.judged_on else "",
     )
     return there(
@@ -74,13 +75,14 @@ def _rules(caption: str, value: Any) -> Table | None:
         return "all" if value in ([], (), {}) else numbers.plain(value)
 
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
-    return Table(
-        caption=caption,
-        columns=columns("Rule", *names, words=names),
-        rows=tuple(
-            (text(str(at)), *(text(said(row.get(name))) for name in names))
+    return table_of(
+        caption,
+        ("Rule", *names),
+        (
+            (str(at), *(text(said(row.get(name))) for name in names))
             for at, row in enumerate(rows, 1)
         ),
+        words=names,
     )
 
 

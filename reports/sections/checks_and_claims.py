@@ -16,9 +16,8 @@ from reports.section import (
     Lines,
     Placement,
     Section,
-    Table,
     TableCell,
-    columns,
+    table_of,
     text,
 )
 from reports.words import numbers
@@ -36,20 +35,18 @@ def battery(page: PageInput) -> Iterator[Section]:
         failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
         row = (
             TableCell(text=trial.target, note=given),
-            text(trial.kind),
+            trial.kind,
             *(text(str(counts[name])) for name in _SIGNS if name != "not applicable"),
-            text(str(counts["not applicable"])),
-            text(failing or "none"),
-            text("current" if trial.current else "of other code"),
+            str(counts["not applicable"]),
+            failing or "none",
+            "current" if trial.current else "of other code",
         )
         rows.append(row)
-    summary = Table(
-        caption="What the battery said",
-        columns=columns(
-            *("Subject", "as", "pass", "fail", "error", "n/a", "failed", "state"),
-            words=("as", "failed", "state"),
-        ),
-        rows=tuple(rows),
+    summary = table_of(
+        "What the battery said",
+        ("Subject", "as", "pass", "fail", "error", "n/a", "failed", "state"),
+        rows,
+        words=("as", "failed", "state"),
         note="A failure is a finding, not an error of the battery. A result of earlier "
         "code says nothing about today's.",
     )
@@ -63,22 +60,20 @@ def battery(page: PageInput) -> Iterator[Section]:
 
 
 def _predicates(trial: CheckRecord) -> Details:
-    table = Table(
-        caption=f"{trial.target} as {trial.kind}, every predicate",
-        columns=columns(
-            *("Predicate", "result", "value", "wanted", "what was measured"),
-            words=("result", "wanted", "what was measured"),
-        ),
-        rows=tuple(
+    table = table_of(
+        f"{trial.target} as {trial.kind}, every predicate",
+        ("Predicate", "result", "value", "wanted", "what was measured"),
+        (
             (
-                text(f"{each.code} {each.title}"),
-                text(_SIGNS[each.outcome]),
-                text(numbers.number(each.measured.get("value"))),
-                text(each.wanted),
-                text(numbers.printable(each.reason)),
+                f"{each.code} {each.title}",
+                _SIGNS[each.outcome],
+                numbers.number(each.measured.get("value")),
+                each.wanted,
+                numbers.printable(each.reason),
             )
             for each in trial.results
         ),
+        words=("result", "wanted", "what was measured"),
     )
     return Details(summary=table.caption, blocks=(table,))
 
@@ -112,10 +107,10 @@ _ORDER = get_args(Status)
 
 def _of_status(status: str, found: Sequence[Claimed]) -> Iterator[Block]:
     """A table of the claims that came out one way, and each command that tries more of them."""
-    yield Table(
-        caption=f"{status.capitalize()}: {len(found)}",
-        columns=columns("Claim", "measured here", words=("measured here",)),
-        rows=tuple(
+    yield table_of(
+        f"{status.capitalize()}: {len(found)}",
+        ("Claim", "measured here"),
+        (
             (
                 TableCell(text=f"{each.number} {each.text}", note=f"offered: {each.offered}"),
                 TableCell(
@@ -125,6 +120,7 @@ def _of_status(status: str, found: Sequence[Claimed]) -> Iterator[Block]:
             )
             for each in found
         ),
+        words=("measured here",),
     )
     tries: dict[str, list[str]] = {}
     for each in found:

@@ -20,12 +20,12 @@ from reports.section import (
     Table,
     TableCell,
     Text,
-    columns,
+    table_of,
     text,
     there,
 )
 from reports.words import numbers
-from reports.words.facts import why_all
+from reports.words.reason_words import why_all
 
 _PHASES = ("import", "load", "fit", "forecast")
 _MIB = 2**20
@@ -270,22 +270,19 @@ def cost_table(page: PageInput, legacy: str) -> Table | None:
             note = "one fit each has a ratio but no interval; [measure] fits = 2 or more gives one"
         row = (
             TableCell(text=_TITLES[cost.criterion], note=note),
-            text(found.ratio or numbers.NONE),
-            text(found.interval or ("counted" if cost.exact else numbers.NONE)),
-            text(found.floor.removeprefix("noise ") or numbers.NONE),
-            text(_absolute(cost)),
-            text(f"{cost.n:,}"),
-            text(why_all(cost.reasons) or found.word),
+            found.ratio or numbers.NONE,
+            found.interval or ("counted" if cost.exact else numbers.NONE),
+            found.floor.removeprefix("noise ") or numbers.NONE,
+            _absolute(cost),
+            f"{cost.n:,}",
+            why_all(cost.reasons) or found.word,
         )
         rows.append(row)
-    return Table(
-        caption=f"What {page.verdict.candidate} costs against {page.label(legacy)}, "
-        f"on {costs.dataset}",
-        columns=columns(
-            *("Cost", "ratio", "95 % interval", "noise floor", "absolute", "pairs", "standing"),
-            words=("absolute", "standing"),
-        ),
-        rows=tuple(rows),
+    return table_of(
+        f"What {page.verdict.candidate} costs against {page.label(legacy)}, on {costs.dataset}",
+        ("Cost", "ratio", "95 % interval", "noise floor", "absolute", "pairs", "standing"),
+        rows,
+        words=("absolute", "standing"),
         note="Candidate over legacy, from paired turns in fresh processes; the noise floor is how "
         "far apart two identical processes of the legacy arm came out in the same session. "
         f"Machine: {where}; measured {costs.measured_at}.",

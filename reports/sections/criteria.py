@@ -18,13 +18,13 @@ from reports.section import (
     Table,
     TableCell,
     Text,
-    columns,
+    table_of,
     text,
     there,
 )
 from reports.sections.scorecard import limit_text
 from reports.words import numbers
-from reports.words.facts import why
+from reports.words.reason_words import why
 from reports.words.sentences import sentence_of
 
 _METHODS = {
@@ -58,7 +58,7 @@ def criteria(page: PageInput) -> Table:
             found = "" if finding.value is None else numbers.number(finding.value)
             kind = "count" if finding.role == "limit" else "none"
             told = (kind, "", found, "", "", "", "", numbers.finding_word(finding))
-            rows.append((name, limit, *map(text, told)))
+            rows.append((name, limit, *told))
         for each in estimates:
             told = (
                 _METHODS.get(each.method, each.method),
@@ -70,11 +70,12 @@ def criteria(page: PageInput) -> Table:
                 p_text(each.p_beyond),
                 each.conclusion,
             )
-            rows.append((name, limit, *map(text, told)))
-    return Table(
-        caption="All numbers of every rule, by every method",
-        columns=columns(*heads, words=("limit", "method", "concludes")),
-        rows=tuple(rows),
+            rows.append((name, limit, *told))
+    return table_of(
+        "All numbers of every rule, by every method",
+        heads,
+        rows,
+        words=("limit", "method", "concludes"),
         note="A small 'p within' shows that the candidate keeps its limit, a small 'p beyond' "
         "that it breaks it. The decision rests on the one-sided bounds. Independent: HAC t on the "
         "origins that do not overlap, shown and not decisive.",
@@ -119,13 +120,13 @@ def tests(page: PageInput) -> Table | None:
             "" if recent is None else f"{recent.n:,} since {recent.since}",
         )
         failed = text(f"{found.failed.candidate:,} / {found.failed.legacy:,}")
-        rows.append((TableCell(text=name, note=finding.role), *map(text, told), lately, failed))
+        rows.append((TableCell(text=name, note=finding.role), *told, lately, failed))
     if not rows:
         return None
-    return Table(
-        caption="What the comparisons are made of",
-        columns=columns(*_TEST_HEADS),
-        rows=tuple(rows),
+    return table_of(
+        "What the comparisons are made of",
+        _TEST_HEADS,
+        rows,
         note="DM: Diebold-Mariano test of equal losses, two-sided, at the lag and in the "
         "fixed-smoothing law of the t test that decides. Losses are scaled by the last value seen. "
         "PROMOTE is HOLD while the last origins alone lie beyond the limit. "
@@ -137,12 +138,12 @@ def standings(page: PageInput) -> Table | None:
     """Both sides against the reference by every metric; None when there is no reference."""
     rows = tuple(
         (
-            text(row.arm),
-            text(row.dataset),
-            text(numbers.metric_name(row.metric)),
-            text(numbers.number(row.value)),
-            text(numbers.number(row.reference_value)),
-            text(numbers.percent(row.skill, signed=True)),
+            row.arm,
+            row.dataset,
+            numbers.metric_name(row.metric),
+            numbers.number(row.value),
+            numbers.number(row.reference_value),
+            numbers.percent(row.skill, signed=True),
         )
         for row in page.verdict.validity.standings
     )
@@ -151,12 +152,11 @@ def standings(page: PageInput) -> Table | None:
     against = numbers.listing(
         dict.fromkeys(row.reference for row in page.verdict.validity.standings)
     )
-    return Table(
-        caption=f"Both sides against {against}",
-        columns=columns(
-            "Arm", "Dataset", "Metric", "value", against, "skill", words=("Dataset", "Metric")
-        ),
-        rows=rows,
+    return table_of(
+        f"Both sides against {against}",
+        ("Arm", "Dataset", "Metric", "value", against, "skill"),
+        rows,
+        words=("Dataset", "Metric"),
     )
 
 
@@ -221,11 +221,12 @@ def _best_arms(page: PageInput, found: Diagnostics) -> Table:
         out = [f"{page.label(m.arm)} {standing(each, m)}" for m in each.members if not m.kept]
         kept = numbers.listing(map(page.label, each.kept)) or "none"
         told = (each.dataset, numbers.metric_name(each.metric), kept, ", ".join(out) or "none")
-        rows.append(tuple(map(text, told)))
-    return Table(
-        caption="Which arms may be the best (model confidence sets)",
-        columns=columns("Dataset", *heads, words=heads),
-        rows=tuple(rows),
+        rows.append(told)
+    return table_of(
+        "Which arms may be the best (model confidence sets)",
+        ("Dataset", *heads),
+        rows,
+        words=heads,
         note=f"Each set holds the best arm with probability "
         f"{numbers.percent(1 - found.alpha, digits=0)} or more. It compares all arms at "
         "once, and so may keep one that a test of two arms alone, as elsewhere on this page, shows "
@@ -241,13 +242,11 @@ def _secondary(page: PageInput, found: Diagnostics) -> Table:
         yield from map(text, map(p_text, (each.p_value, each.adjusted)))
         yield TableCell(text=each.claim, note=why(each.reason))
 
-    return Table(
-        caption="Candidate against every legacy arm by every other loss",
-        columns=columns(
-            *("Against", "dataset", "metric", "effect", "p", "p (Holm)", "claim"),
-            words=("dataset", "metric", "claim"),
-        ),
-        rows=tuple(tuple(row(each)) for each in found.secondary),
+    return table_of(
+        "Candidate against every legacy arm by every other loss",
+        ("Against", "dataset", "metric", "effect", "p", "p (Holm)", "claim"),
+        (tuple(row(each)) for each in found.secondary),
+        words=("dataset", "metric", "claim"),
         note="Secondary: shown for the record, decides nothing. Two-sided tests of equal losses; "
         f"Holm over all of them at {numbers.percent(found.alpha, digits=0)}.",
     )
@@ -264,41 +263,35 @@ def _by_loss(found: Diagnostics) -> tuple[Table, Table]:
             numbers.percent(each.losing_share),
             why(each.reason),
         )
-        tells.append((*_place(each.dataset, each.metric), *map(text, told)))
+        tells.append((each.dataset, numbers.metric_name(each.metric), *told))
     for test in found.fluctuations:
         spans = "; ".join(f"{s.first} to {s.last}: {s.loser} loses" for s in test.spans)
         over_time.append(
             (
-                *_place(test.dataset, test.metric),
-                *map(text, (f"{test.n:,}", f"{test.window:,}")),
-                *map(text, map(numbers.number, (test.largest, test.smallest, test.critical))),
-                text(spans or why(test.reason) or "at no time"),
+                *(test.dataset, numbers.metric_name(test.metric)),
+                *(f"{test.n:,}", f"{test.window:,}"),
+                *map(numbers.number, (test.largest, test.smallest, test.critical)),
+                spans or why(test.reason) or "at no time",
             )
         )
     return (
-        Table(
-            caption="When the candidate loses: do past losses tell? (Giacomini and White)",
-            columns=columns(
-                *("Dataset", "metric", "n", "p", "persistence", "expected to lose", "note"),
-                words=("metric", "note"),
-            ),
-            rows=tuple(tells),
+        table_of(
+            "When the candidate loses: do past losses tell? (Giacomini and White)",
+            ("Dataset", "metric", "n", "p", "persistence", "expected to lose", "note"),
+            tells,
+            words=("metric", "note"),
             note="A small p: where it lost last time helps to tell where it will lose next.",
         ),
-        Table(
-            caption="Was the difference there all the time? (fluctuation test)",
-            columns=columns(
+        table_of(
+            "Was the difference there all the time? (fluctuation test)",
+            (
                 *("Dataset", "metric", "n", "window", "largest", "smallest", "critical"),
                 "shown to differ",
-                words=("metric", "shown to differ"),
             ),
-            rows=tuple(over_time),
+            over_time,
+            words=("metric", "shown to differ"),
         ),
     )
-
-
-def _place(first: str, metric: str) -> tuple[TableCell, TableCell]:
-    return text(first), text(numbers.metric_name(metric))
 
 
 def _of_distributions(page: PageInput, found: Diagnostics) -> tuple[Table, Table]:
@@ -312,7 +305,7 @@ def _of_distributions(page: PageInput, found: Diagnostics) -> tuple[Table, Table
             *map(p_text, tests),
             why(each.reason),
         )
-        intervals.append(tuple(map(text, told)))
+        intervals.append(told)
     for whole in found.uniformity:
         told = (
             *(page.label(whole.arm), whole.dataset, str(whole.step), f"{whole.n:,}"),
@@ -320,25 +313,24 @@ def _of_distributions(page: PageInput, found: Diagnostics) -> tuple[Table, Table
             p_text(whole.p_value),
             why(whole.reason),
         )
-        wholes.append(tuple(map(text, told)))
+        wholes.append(told)
     words = ("dataset", "note")
     return (
-        Table(
-            caption="Do intervals cover what they promise, and do misses come one by one?",
-            columns=columns(
+        table_of(
+            "Do intervals cover what they promise, and do misses come one by one?",
+            (
                 *("Arm", "dataset", "step", "level", "covered", "rate (Kupiec)"),
                 *("clusters (Christoffersen)", "both", "dynamic quantile", "note"),
-                words=words,
             ),
-            rows=tuple(intervals),
+            intervals,
+            words=words,
             note="P-values: a small one speaks against the arm's intervals.",
         ),
-        Table(
-            caption="Are the distributions uniform in the PIT? (Kn\u00fcppel)",
-            columns=columns(
-                *("Arm", "dataset", "step", "n", "centre", "spread", "p", "note"), words=words
-            ),
-            rows=tuple(wholes),
+        table_of(
+            "Are the distributions uniform in the PIT? (Kn\u00fcppel)",
+            ("Arm", "dataset", "step", "n", "centre", "spread", "p", "note"),
+            wholes,
+            words=words,
             note="An honest arm has centre 0 (above: outcomes lie high) and spread 1 (above: too "
             "narrow).",
         ),

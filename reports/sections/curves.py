@@ -27,7 +27,7 @@ from reports.charts import (
     training_chart,
 )
 from reports.page_input import ArmFacts, PageInput, UnitKey
-from reports.section import Chart, Table, columns, text, there
+from reports.section import Chart, Table, table_of, there
 from reports.words import numbers
 
 METRIC = "crps"
@@ -88,16 +88,16 @@ def _time_table(both: Pair, difference: Array, path: Array, band: Array) -> Tabl
     count = len(path)
     step = -(-count // _ROWS)
     rows = [place for place in range(count) if (count - 1 - place) % step == 0]
-    return Table(
-        caption="The difference over time, in points of the last value seen"
+    return table_of(
+        "The difference over time, in points of the last value seen"
         + (f", every {step} origins" if step > 1 else ""),
-        columns=columns("Origin", "difference", "added up", "band"),
-        rows=tuple(
+        ("Origin", "difference", "added up", "band"),
+        (
             (
-                text(str(both.origin_date[place])),
-                text(_points(difference[place])),
-                text(_points(path[place])),
-                text(f"\u00b1 {_points(band[place])}"),
+                str(both.origin_date[place]),
+                _points(difference[place]),
+                _points(path[place]),
+                f"\u00b1 {_points(band[place])}",
             )
             for place in rows
         ),
@@ -171,12 +171,10 @@ def _against_reference(
 
 def _line_table(caption: str, first: str, lines: Sequence[Line]) -> Table:
     rows = tuple(
-        (text(f"{x:g}"), *(text(numbers.number(float(line.y[place]))) for line in lines))
+        (f"{x:g}", *(numbers.number(float(line.y[place])) for line in lines))
         for place, x in enumerate(lines[0].x.tolist())
     )
-    return Table(
-        caption=caption, columns=columns(first, *(line.label for line in lines)), rows=rows
-    )
+    return table_of(caption, (first, *(line.label for line in lines)), rows)
 
 
 def seed_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
@@ -224,15 +222,15 @@ def seed_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
             alt=f"CRPS on {dataset} by arm and seed. "
             + "; ".join(f"{arm} {numbers.between(*ends[arm])}" for arm in several or known),
         ),
-        table=Table(
-            caption=f"CRPS by seed on {dataset}",
-            columns=columns("Arm", "seeds", "mean", "lowest", "highest"),
-            rows=tuple(
+        table=table_of(
+            f"CRPS by seed on {dataset}",
+            ("Arm", "seeds", "mean", "lowest", "highest"),
+            (
                 (
-                    text(arm),
-                    text(str(len(seeds))),
-                    text(numbers.number(sum(seeds.values()) / len(seeds))),
-                    *map(text, ends[arm]),
+                    arm,
+                    str(len(seeds)),
+                    numbers.number(sum(seeds.values()) / len(seeds)),
+                    *ends[arm],
                 )
                 for arm, seeds in known.items()
             ),
@@ -309,11 +307,11 @@ def _training_table(arm: ArmFacts, fits: list[tuple[int, int, Mapping[str, Array
     """Every epoch while that stays readable, else a row per fit."""
     caption = f"Training of {arm.name}"
     if sum(len(curve["epoch"]) for _, _, curve in fits) <= _ROWS:
-        return Table(
-            caption=caption,
-            columns=columns("Seed", "epoch", "training loss", "validation loss"),
-            rows=tuple(
-                (text(str(seed)), text(f"{epoch:g}"), *map(text, map(numbers.number, losses)))
+        return table_of(
+            caption,
+            ("Seed", "epoch", "training loss", "validation loss"),
+            (
+                (str(seed), f"{epoch:g}", *map(numbers.number, losses))
                 for seed, _, curve in fits
                 for epoch, *losses in zip(
                     *(curve[name].tolist() for name in ("epoch", "train_loss", "validation_loss")),
@@ -333,13 +331,9 @@ def _training_table(arm: ArmFacts, fits: list[tuple[int, int, Mapping[str, Array
             numbers.NONE if best is None else numbers.number(float(losses[best])),
             numbers.number(float(losses[-1])),
         )
-        rows.append(tuple(map(text, told)))
+        rows.append(told)
     heads = ("Seed", "fitted at row", "epochs", "best epoch", "lowest validation")
-    return Table(
-        caption=f"{caption}, a row per fit",
-        columns=columns(*heads, "last validation"),
-        rows=tuple(rows),
-    )
+    return table_of(f"{caption}, a row per fit", (*heads, "last validation"), rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,15 +448,15 @@ def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         )
         for each in drawn
     ]
-    table = Table(
-        caption=f"CRPS by slice on {dataset}, candidate against legacy",
-        columns=columns("Slice", "windows", "effect", "bounds"),
-        rows=tuple(
+    table = table_of(
+        f"CRPS by slice on {dataset}, candidate against legacy",
+        ("Slice", "windows", "effect", "bounds"),
+        (
             (
-                text(each.title),
-                text(f"{each.windows:,}"),
-                text("too few" if each.effect is None else numbers.effect("share", each.effect)),
-                text(numbers.effects("share", each.lower, each.upper)),
+                each.title,
+                f"{each.windows:,}",
+                "too few" if each.effect is None else numbers.effect("share", each.effect),
+                numbers.effects("share", each.lower, each.upper),
             )
             for each in found
         ),

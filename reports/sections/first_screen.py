@@ -1,9 +1,9 @@
-"""The first screen: what a reader who signs needs before anything else; drawn, and as text."""
+"""The first screen: what a reader who signs needs before anything else."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,29 +25,28 @@ from reports.section import (
     Banner,
     BasisList,
     Block,
-    Command,
     Details,
     Facts,
     Group,
     Heading,
     Lines,
     Placement,
+    Row,
     Section,
-    Table,
     TableCell,
     Term,
     Text,
-    columns,
+    table_of,
     text,
 )
-from reports.sections.cost_tables import cost_line, in_lines, unpaired
+from reports.sections.cost_tables import cost_line, unpaired
 from reports.sections.curves import SliceEffect, worst_slice
 from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.cautions import cautions
 from reports.words.facts import say
-from reports.words.next_step import next_action, next_step
+from reports.words.next_step import next_step
 from reports.words.sentences import sentence_of, why_open
 from reports.words.verdicts import headline, rule_name
 
@@ -86,6 +85,11 @@ class Open:
     chance: float | None
     limit: str
     why: str
+
+    def decided(self, chance: float | None) -> str:
+        """Its dataset with a chance that it is decided; what it needs where none is known."""
+        told = self.needed if chance is None else numbers.percent(chance, digits=0)
+        return f"{self.dataset} {told}".strip()
 
 
 def open_rules(verdict: Verdict) -> list[Open]:
@@ -317,11 +321,6 @@ def banner(page: PageInput) -> Banner:
     )
 
 
-def _whole_step(page: PageInput) -> Text:
-    told = next_action(page.verdict.next_action, store=page.beside.store)
-    return Text(lead="Next:", text=told)
-
-
 def must_know(page: PageInput) -> list[tuple[str, str]]:
     """What must be known with the answer, whole and in brief; that data have ended comes last."""
     ended = [f"{facts.id} on {facts.ended}" for facts in page.datasets.values() if facts.ended]
@@ -401,11 +400,10 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
         for metric in _SCORES[:shown]:
             found = [page.summary(arm, name, metric) for arm in arms]
             if any(row is not None and row.value is not None for row in found):
-                values = (
-                    text(numbers.NONE if row is None else numbers.figure(row, row.value))
-                    for row in found
-                )
-                rows.append((text(name), text(numbers.metric_name(metric)), *values))
+                values = [
+                    numbers.NONE if row is None else numbers.figure(row, row.value) for row in found
+                ]
+                rows.append((name, numbers.metric_name(metric), *values))
     if not rows:
         return ()
     named: dict[str, list[str]] = {}
@@ -416,13 +414,14 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
         for unit, names in named.items()
         if unit
     )
-    table = Table(
+    table = table_of(
+        "Absolute scores",
+        ("Dataset", "Metric", *map(page.label, arms)),
+        rows,
+        words=("Metric",),
         small=True,
-        caption="Absolute scores",
-        columns=columns("Dataset", "Metric", *map(page.label, arms), words=("Metric",)),
-        rows=tuple(rows),
     )
-    missing = any(cell.text == numbers.NONE for row in rows for cell in row)
+    missing = any(numbers.NONE in row for row in rows)
     if missing and any(_failed(page, name, *arms) for name in page.dataset_names):
         units = "; ".join(filter(None, (units, f"{numbers.NONE}: windows failed")))
     return Heading(text="In figures", quiet=units, level=2), table
@@ -443,33 +442,25 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     rules: dict[str, list[Open]] = {}
     for each in still:
         rules.setdefault(each.rule, []).append(each)
-    table = []
+    table: list[Row] = []
     for rule, found in list(rules.items())[:_OPEN_SHOWN]:
-        told = [(f"{each.dataset} {_chance(each, each.chance)}".strip()) for each in found]
-        cells = [text(", ".join(told), found[0].why)]
-        if later:
-            told = [f"{e.dataset} {_chance(e, later.get(e.place))}".strip() for e in found]
-            cells.append(text(", ".join(told)))
-        table.append((text(rule), *cells))
+        now = ", ".join(each.decided(each.chance) for each in found)
+        then = [", ".join(each.decided(later.get(each.place)) for each in found)] if later else []
+        table.append((rule, text(now, found[0].why), *then))
     bars = sum(each.role == "guardrail" for each in verdict.power)
-    if bars > 1 and (now := chance_of_all(verdict)) is not None:
-        whole = [now, step["chance"]] if later else [now]
-        ends = [text("" if each is None else numbers.at_most(float(each))) for each in whole]  # type: ignore[arg-type]  # a number
-        table.append((text(f"all {bars} guardrails together"), *ends))
+    if bars > 1 and (known := chance_of_all(verdict)) is not None:
+        whole: list[Any] = [known, step["chance"]] if later else [known]
+        ends = ["" if each is None else numbers.at_most(float(each)) for each in whole]
+        table.append((f"all {bars} guardrails together", *ends))
     more = len(rules) - _OPEN_SHOWN
-    drawn = Table(
+    drawn = table_of(
+        "Undecided rules",
+        ("Rule", *heads),
+        table,
         small=True,
-        caption="Undecided rules",
-        columns=columns("Rule", *heads),
-        rows=tuple(table),
         note=f"and {numbers.plural(more, 'rule')} more" if more > 0 else "",
     )
     return heading, drawn
-
-
-def _chance(rule: Open, chance: float | None) -> str:
-    """The chance that a rule is decided; what it needs where none is known."""
-    return rule.needed if chance is None else numbers.percent(chance, digits=0)
 
 
 def chance_of_all(verdict: Verdict) -> float | None:
@@ -481,20 +472,21 @@ def chance_of_all(verdict: Verdict) -> float | None:
 
 def _weakness(page: PageInput) -> tuple[Block, ...]:
     lost = tuple(lost_windows(page))
-    table = Table(
-        small=True,
-        caption="Windows lost by most",
-        caption_note="CRPS, % of the last value",
-        columns=columns("Window", "Dataset", "Lost by", "Candidate, legacy", words=("Dataset",)),
-        rows=tuple(
+    table = table_of(
+        "Windows lost by most",
+        ("Window", "Dataset", "Lost by", "Candidate, legacy"),
+        (
             (
-                text(dates),
-                text(dataset),
-                text(f"by {by}"),
+                dates,
+                dataset,
+                f"by {by}",
                 TableCell(text=f"{candidate} against {legacy}", quiet=True),
             )
             for dates, dataset, by, candidate, legacy in lost
         ),
+        words=("Dataset",),
+        small=True,
+        caption_note="CRPS, % of the last value",
     )
     return (
         Heading(text="Weakest slice", level=2),
@@ -546,129 +538,4 @@ def tried_before(page: PageInput) -> str:
     return "; ".join(each.rstrip(".") for each in said)
 
 
-_PLAIN = ("guardrail", "limit")
-"""Roles that a label tells by itself."""
-
-
-def warnings(page: PageInput) -> list[str]:
-    """What must be read before the numbers: cautions, and that nothing is new."""
-    found = [said for said, _ in must_know(page)]
-    since = page.beside.since
-    if since is not None and since.before is not None and not any(since.new_origins.values()):
-        again = f"; this is verdict {page.beside.verdicts} on the pair" * (page.beside.verdicts > 1)
-        found.insert(0, f"Nothing new: no origin was added since the last look{again}.")
-    return found
-
-
-def summary(page: PageInput) -> Iterator[Section]:
-    """The answer, what must be known with it, and its rules."""
-    verdict = page.verdict
-    yield Section(
-        id="first",
-        title="",
-        items=(
-            replace(banner(page), said="", following=""),
-            Text(text=headline(verdict)),
-            _whole_step(page),
-        ),
-    )
-    yield from _listed("Caution", warnings(page))
-    scorecard = build_scorecard(verdict)
-    none = Text(text="No rule was judged.")
-    yield Section(id="effects", title="", items=(scorecard if scorecard.groups else none,))
-
-
-def lists(page: PageInput) -> Iterator[Section]:
-    """Everything else of the first screen, line by line."""
-    verdict = page.verdict
-    doubts = (
-        f"{rule.rule}{f' on {rule.dataset}' if rule.dataset else ''} (limit {rule.limit}): takes "
-        f"{rule.needed}{'' if rule.why else ' independent origins in all'}"
-        + ("" if rule.chance is None else f"; chance now {numbers.percent(rule.chance, digits=0)}")
-        for rule in open_rules(verdict)
-    )
-    yield from _listed("Why no conclusion is allowed", verdicts.problems(verdict))
-    yield from _listed("Failures", verdicts.failures(verdict, page.beside.logs))
-    yield from _listed("Reasons", verdicts.reasons(verdict))
-    yield from _listed("Undecided", doubts)
-    yield from _listed("Waivers", map(verdicts.waiver, verdict.waivers))
-    yield from _listed("The gate's self-test", verdicts.self_test_lines(verdict))
-    if page.alone:
-        return
-    windows = (
-        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
-        for dates, dataset, by, candidate, legacy in lost_windows(page)
-    )
-    yield from _listed(
-        "Weakest slice", (weakest(worst_slice(page, verdict.legacy), page), *windows)
-    )
-    yield from in_lines(page)
-    yield Section(
-        id="trust", title="What it rests on", items=(BasisList(items=tuple(strip(page))),)
-    )
-    yield from _listed("Tried before", (tried_before(page),))
-    yield from _listed("If it fails", (fallback(page),))
-    replay = Command(said="", command=page.beside.replay_command)
-    yield Section(id="replay", title="Judge the same records again", items=(replay,))
-
-
-def _listed(title: str, lines: Iterable[str]) -> Iterator[Section]:
-    """A list under its title; nothing where it has no line."""
-    found = tuple(lines)
-    if found:
-        yield Section(id="", title=title, items=(Lines(lines=found),))
-
-
-def answer(page: PageInput) -> Iterator[Section]:
-    """The answer, what must be known with it, and a table of rules for each dataset."""
-    verdict = page.verdict
-    asked = f"may {verdict.candidate} replace {verdict.legacy}?"
-    said = Text(text=f"{verdict.outcome}: {asked} {headline(verdict)}")
-    yield Section(id="first", title="", items=(said,))
-    known = Lines(lines=tuple(f"Caution: {line}" for line in warnings(page)))
-    yield Section(id="cautions", title="", items=(known,) if known.lines else ())
-    for dataset, rows in build_scorecard(verdict).groups:
-        told = (
-            (
-                row.word,
-                row.label + ("" if row.note in _PLAIN else f" ({row.note})"),
-                *(row.effect, row.interval, row.limit),
-            )
-            for row in rows
-        )
-        table = Table(
-            caption="",
-            columns=columns(*("Result", "Rule", "Effect", "Bounds", "Limit"), words=("Rule",)),
-            rows=tuple(tuple(map(text, each)) for each in told),
-        )
-        yield Section(id="effects", title=dataset, items=(table,))
-
-
-def reasons(page: PageInput) -> Iterator[Section]:
-    """Why, a line each, but for the cautions, which stand above; and what failed."""
-    verdict = page.verdict
-    told = tuple(each for each in verdict.reasons if each.code is not FactCode.CAUTION)
-    lines = verdicts.reasons(replace(verdict, reasons=told))
-    lines += verdicts.failures(page.verdict, page.beside.logs)
-    yield Section(id="reasons", title="", items=(Lines(lines=tuple(lines)),) if lines else ())
-
-
-def ending(page: PageInput) -> Iterator[Section]:
-    """How the gate judged itself, and what to do next."""
-    found = page.verdict.self_test
-    if found is not None:
-        count = verdicts.parts_passed(found)
-        rest = [f"{part.code} {part.state}" for part in found.parts if part.state != "passed"]
-        more = f" ({', '.join(rest)})" if rest and count != "not run" else ""
-        said = Text(text=f"Self-test of the gate: {count}{more}.")
-        yield Section(id="self-test", title="", items=(said,))
-    yield Section(id="next", title="", items=(_whole_step(page),))
-
-
-PLACEMENTS = (
-    Placement(order=100, page=first_screen),
-    Placement(order=105, summary=summary, terminal=answer),
-    Placement(order=130, summary=lists),
-    Placement(order=500, terminal=reasons),
-    Placement(order=900, terminal=ending),
-)
+PLACEMENTS = (Placement(order=100, page=first_screen),)

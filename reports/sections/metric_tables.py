@@ -14,7 +14,7 @@ from harness.scoring.summary import MetricSummary
 from harness.window import Array
 from reports.charts import Line, coverage_chart, cut_note, histogram, line_chart, strokes
 from reports.page_input import ArmFacts, PageInput, window_of
-from reports.section import Chart, Column, Table, TableCell, columns, text
+from reports.section import Chart, Column, Row, Table, TableCell, table_of, text
 from reports.svg import Ink
 from reports.words import numbers
 
@@ -152,11 +152,8 @@ def others(page: PageInput, dataset: str) -> Table | None:
         (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
     )
-    return Table(
-        caption=f"Further metrics on {dataset}",
-        caption_note=_units(page, dataset, names),
-        columns=columns(*heads),
-        rows=rows,
+    return table_of(
+        f"Further metrics on {dataset}", heads, rows, caption_note=_units(page, dataset, names)
     )
 
 
@@ -244,10 +241,10 @@ def pit_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
                 name=f"{name}-{place}",
                 alt=f"PIT of {arm} on {dataset}, per cent of outcomes in ten equal bins: {said}.",
             ),
-            table=Table(
-                caption=f"PIT of {arm}",
-                columns=columns("Level", "outcomes", "by chance"),
-                rows=tuple(tuple(map(text, (*row, chance))) for row in told),
+            table=table_of(
+                f"PIT of {arm}",
+                ("Level", "outcomes", "by chance"),
+                ((*row, chance) for row in told),
             ),
         )
         charts.append(chart)
@@ -270,16 +267,11 @@ def width_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         f"{line.label} {numbers.number(float(line.y[-1]))} wide at {line.x[-1]:.0f} %"
         for line in lines
     )
-    rows = tuple(
-        (
-            text(line.label),
-            *(
-                text(numbers.number(float(y)), f"covers {x:.1f} %")
-                for x, y in zip(line.x, line.y, strict=True)
-            ),
-        )
-        for line in lines
-    )
+    rows: list[Row] = []
+    for line in lines:
+        ends = zip(line.x, line.y, strict=True)
+        cells = (text(numbers.number(float(y)), f"covers {x:.1f} %") for x, y in ends)
+        rows.append((line.label, *cells))
     return Chart(
         title="Width against coverage reached",
         caption="Each line joins the 50, 68, 80 and 95 % intervals of an arm: at the same coverage "
@@ -291,10 +283,10 @@ def width_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
             name=name,
             alt=f"Width against coverage on {dataset}: {told}.",
         ),
-        table=Table(
-            caption=f"Width and coverage on {dataset}",
-            columns=columns("Arm", *(f"{at} % interval" for at in CENTRAL)),
-            rows=rows,
+        table=table_of(
+            f"Width and coverage on {dataset}",
+            ("Arm", *(f"{at} % interval" for at in CENTRAL)),
+            rows,
         ),
     )
 
@@ -382,7 +374,7 @@ def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         bands[at / 100] = (100 * low - at, 100 * high - at)
         found = [numbers.percent(at / 100 + float(line.y[place]) / 100) for line in lines]
         chance = numbers.between(numbers.percent(low), numbers.percent(high))
-        rows.append(tuple(map(text, (f"{at} %", chance, *found))))
+        rows.append((f"{at} %", chance, *found))
     told = (
         f"{line.label} "
         + ", ".join(numbers.points(value / 100).removesuffix(" pts") for value in line.y.tolist())
@@ -399,10 +391,10 @@ def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
             alt=f"Coverage on {dataset} minus nominal at 50, 68, 80 and 95 %, in points: "
             + "; ".join(told),
         ),
-        table=Table(
-            caption=f"Coverage on {dataset}",
-            columns=columns("Nominal", "by chance", *(line.label for line in lines)),
-            rows=tuple(rows),
+        table=table_of(
+            f"Coverage on {dataset}",
+            ("Nominal", "by chance", *(line.label for line in lines)),
+            rows,
         ),
     )
 

@@ -12,11 +12,9 @@ from reports.section import (
     Lines,
     Placement,
     Section,
-    Table,
     TableCell,
     Text,
-    columns,
-    text,
+    table_of,
     there,
 )
 from reports.sections.cost_tables import cost_table, not_measured
@@ -99,17 +97,13 @@ def family(page: PageInput) -> Iterator[Section]:
     rows = tuple(
         (
             TableCell(text=each.outcome, outcome=each.outcome),
-            text(each.legacy),
-            text(verdicts.summary(each)),
+            each.legacy,
+            verdicts.summary(each),
         )
         for each in page.beside.others
     )
     if rows:
-        table = Table(
-            caption="",
-            columns=columns("Result", "Against", "In a sentence", words=_WORDS),
-            rows=rows,
-        )
+        table = table_of("", ("Result", "Against", "In a sentence"), rows, words=_WORDS)
         yield Section(
             id="pairs",
             title="The other legacy arms (for the record, they decide nothing here)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from reports.charts import fan_chart, fan_limits, history_chart, strokes
 from reports.page_input import (
@@ -27,8 +28,7 @@ from reports.section import (
     Section,
     Table,
     Text,
-    columns,
-    text,
+    table_of,
     there,
 )
 from reports.sections import metric_tables
@@ -217,7 +217,8 @@ def window_views(
         if around is None:
             notes.append(f"The {pick.word.lower()} window lies outside the series given.")
         else:
-            views.append(_window(page, facts, pick, around, name=f"{name}-{pick.word.lower()}"))
+            window = _Window(page=page, facts=facts, pick=pick, around=around)
+            views.append(window.drawn(f"{name}-{pick.word.lower()}"))
     if not (views or notes):
         notes = [
             (
@@ -228,87 +229,90 @@ def window_views(
     return tuple(views), tuple(notes)
 
 
-def _window(
-    page: PageInput, facts: DatasetFacts, pick: Pick, around: PriceSpan, *, name: str
-) -> Group:
-    """One window: its heading, its facts, a fan chart per side, and their figures."""
-    sides = (page.verdict.legacy, page.verdict.candidate)
-    fans = [fan(page, arm, facts.id, pick.origin) for arm in sides]
-    drawn = [each for each in fans if each is not None]
-    charts = tuple(
-        _fan(page, facts, each, drawn, around, name=f"{name}-{place}")
-        for place, each in enumerate(fans)
-        if each is not None
-    )
-    absent = [arm for arm, each in zip(sides, fans, strict=True) if each is None]
-    missing = f" {numbers.listing(absent)} has no forecast here." if absent else ""
-    legacy = numbers.percent(pick.legacy_loss, digits=2)
-    said = (
-        f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
-        f"seen: {page.verdict.candidate} "
-        f"{numbers.percent(pick.candidate_loss, digits=2)}, {page.verdict.legacy} {legacy}."
-        + missing
-    )
-    about: list[Block] = [Heading(text=f"{pick.word} window", level=4), Text(text=said)]
-    if drawn:
-        table = _fan_table(drawn, around, facts)
-        about.append(Details(summary="The figures of these charts", blocks=(table,)))
-    return Group(style="window", blocks=(Group(style="about", blocks=tuple(about)), *charts))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """One window of a dataset that is shown, with the prices around it."""
 
+    page: PageInput
+    facts: DatasetFacts
+    pick: Pick
+    around: PriceSpan
 
-def _fan(
-    page: PageInput,
-    facts: DatasetFacts,
-    shown: Fan,
-    fans: Sequence[Fan],
-    around: PriceSpan,
-    *,
-    name: str,
-) -> Chart:
-    side = "candidate" if shown.arm == page.verdict.candidate else "legacy"
-    form = "point path only" if shown.quantiles is None else "median with 50, 80 and 95 % bands"
-    middle = shown.point if shown.quantiles is None else shown.quantiles[:, 3]
-    actual, end = (numbers.number(float(each[-1])) for each in (around.truth, middle))
-    looks = strokes(page)
-    return Chart(
-        level=5,
-        title=page.label(shown.arm),
-        caption=f"{side}, seed {shown.seed}; {form}"
-        + (", a repaired build" if shown.arm in page.repaired else ""),
-        svg=fan_chart(
-            shown,
-            around,
-            ink=looks[shown.arm].ink if shown.arm in looks else "reference",
-            limits=fan_limits(fans, around),
-            unit=facts.unit,
-            name=name,
-            alt=f"{side} {shown.arm}: {form} for {around.dates[0]} to {around.dates[-1]}. It ends "
-            f"at {end} where the actual was {actual}.",
-        ),
-    )
+    def drawn(self, name: str) -> Group:
+        """One window: its heading, its facts, a fan chart per side, and their figures."""
+        page, pick, around = self.page, self.pick, self.around
+        sides = (page.verdict.legacy, page.verdict.candidate)
+        fans = [fan(page, arm, self.facts.id, pick.origin) for arm in sides]
+        drawn = [each for each in fans if each is not None]
+        charts = tuple(
+            self.chart(each, drawn, name=f"{name}-{place}")
+            for place, each in enumerate(fans)
+            if each is not None
+        )
+        absent = [arm for arm, each in zip(sides, fans, strict=True) if each is None]
+        missing = f" {numbers.listing(absent)} has no forecast here." if absent else ""
+        legacy = numbers.percent(pick.legacy_loss, digits=2)
+        said = (
+            f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
+            f"seen: {page.verdict.candidate} "
+            f"{numbers.percent(pick.candidate_loss, digits=2)}, {page.verdict.legacy} {legacy}."
+            + missing
+        )
+        about: list[Block] = [Heading(text=f"{pick.word} window", level=4), Text(text=said)]
+        if drawn:
+            table = self.table(drawn)
+            about.append(Details(summary="The figures of these charts", blocks=(table,)))
+        return Group(style="window", blocks=(Group(style="about", blocks=tuple(about)), *charts))
 
+    def chart(self, shown: Fan, fans: Sequence[Fan], *, name: str) -> Chart:
+        """A fan of one side; all `fans` share one axis."""
+        page, around = self.page, self.around
+        side = "candidate" if shown.arm == page.verdict.candidate else "legacy"
+        form = "point path only" if shown.quantiles is None else "median with 50, 80 and 95 % bands"
+        middle = shown.point if shown.quantiles is None else shown.quantiles[:, 3]
+        actual, end = (numbers.number(float(each[-1])) for each in (around.truth, middle))
+        looks = strokes(page)
+        return Chart(
+            level=5,
+            title=page.label(shown.arm),
+            caption=f"{side}, seed {shown.seed}; {form}"
+            + (", a repaired build" if shown.arm in page.repaired else ""),
+            svg=fan_chart(
+                shown,
+                around,
+                ink=looks[shown.arm].ink if shown.arm in looks else "reference",
+                limits=fan_limits(fans, around),
+                unit=self.facts.unit,
+                name=name,
+                alt=f"{side} {shown.arm}: {form} for {around.dates[0]} to {around.dates[-1]}. "
+                f"It ends at {end} where the actual was {actual}.",
+            ),
+        )
 
-def _fan_table(fans: Sequence[Fan], around: PriceSpan, facts: DatasetFacts) -> Table:
-    titles = ["Date", "actual"]
-    for each in fans:
-        titles += [f"{each.arm} median", f"{each.arm} 80 %"]
-    rows = []
-    for step, (day, value) in enumerate(zip(around.dates, around.truth.tolist(), strict=True)):
-        cells = [str(day), numbers.number(value)]
+    def table(self, fans: Sequence[Fan]) -> Table:
+        """The figures of the fans."""
+        titles = ["Date", "actual"]
         for each in fans:
-            if each.quantiles is None:
-                cells += [numbers.number(float(each.point[step])), numbers.NONE]
-            else:
-                low, middle, high = (
-                    numbers.number(float(each.quantiles[step, place])) for place in (1, 3, 5)
-                )
-                cells += [middle, numbers.between(low, high)]
-        rows.append(tuple(map(text, cells)))
-    return Table(
-        caption=f"Forecasts on {facts.id} from {around.dates[0]}, {facts.unit}",
-        columns=columns(*titles),
-        rows=tuple(rows),
-    )
+            titles += [f"{each.arm} median", f"{each.arm} 80 %"]
+        rows = []
+        for step, (day, value) in enumerate(
+            zip(self.around.dates, self.around.truth.tolist(), strict=True)
+        ):
+            cells = [str(day), numbers.number(value)]
+            for each in fans:
+                if each.quantiles is None:
+                    cells += [numbers.number(float(each.point[step])), numbers.NONE]
+                else:
+                    low, middle, high = (
+                        numbers.number(float(each.quantiles[step, place])) for place in (1, 3, 5)
+                    )
+                    cells += [middle, numbers.between(low, high)]
+            rows.append(cells)
+        return table_of(
+            f"Forecasts on {self.facts.id} from {self.around.dates[0]}, {self.facts.unit}",
+            titles,
+            rows,
+        )
 
 
 def lost_most(page: PageInput, facts: DatasetFacts) -> Table | None:
@@ -323,14 +327,13 @@ def lost_most(page: PageInput, facts: DatasetFacts) -> Table | None:
             numbers.percent(pick.legacy_loss, digits=2),
             numbers.points(pick.candidate_loss - pick.legacy_loss, digits=2),
         )
-        rows.append(tuple(map(text, told)))
+        rows.append(told)
     if not rows:
         return None
-    return Table(
-        caption=f"Where {page.verdict.candidate} loses most against {page.verdict.legacy} "
-        f"on {facts.id}",
-        columns=columns("Window", page.verdict.candidate, page.verdict.legacy, "Difference"),
-        rows=tuple(rows),
+    return table_of(
+        f"Where {page.verdict.candidate} loses most against {page.verdict.legacy} on {facts.id}",
+        ("Window", page.verdict.candidate, page.verdict.legacy, "Difference"),
+        rows,
         note="CRPS as a share of the last value seen, mean over steps and seeds.",
     )
 

@@ -16,12 +16,12 @@ from reports.section import (
     Details,
     Lines,
     Placement,
+    Row,
     Section,
     Table,
     TableCell,
     Text,
-    columns,
-    text,
+    table_of,
     there,
 )
 from reports.words import numbers, verdicts
@@ -289,24 +289,20 @@ def power(page: PageInput) -> Iterator[Section]:
         f"if {numbers.percent(effect, digits=0, signed=True)}" if effect else "if equal"
         for effect, _ in effects
     ]
-    shown = [_chances(row, len(heads)) for row in rows]
+    shown: list[Row] = [_chances(row, len(heads)) for row in rows]
     if together := chances_of_all(rows):  # the least and the most that chance can be
         both = [
-            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
+            numbers.between(*(numbers.percent(end, digits=0) for end in (low, high)))
             for _, low, high in together
         ]
         known = [row.chance for row in rows if row.role == "guardrail" and row.chance is not None]
         least = numbers.at_most(min(known)) if known else ""
-        shown.append(
-            (text("all guardrails together"), text(""), *both, *map(text, (least, "", "")))
-        )
-    table = Table(
-        caption="Chance of a decision, by the true effect",
-        columns=columns(
-            *("Rule", "limit", *heads, "if as found", "shown today", "more origins"),
-            words=("more origins",),
-        ),
-        rows=tuple(shown),
+        shown.append(("all guardrails together", "", *both, least, "", ""))
+    table = table_of(
+        "Chance of a decision, by the true effect",
+        ("Rule", "limit", *heads, "if as found", "shown today", "more origins"),
+        shown,
+        words=("more origins",),
         note=f"{_COVERED} {_shared(page)}".strip(),
     )
     decided = sum(row.decided for row in rows)
@@ -319,9 +315,9 @@ def power(page: PageInput) -> Iterator[Section]:
     )
 
 
-def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
+def _chances(row: Outlook, count: int) -> Row:
     chances = [  # no loss says how far coverage would be off
-        text(numbers.percent(chance, digits=0) if row.unit == "share" or effect == 0 else "")
+        numbers.percent(chance, digits=0) if row.unit == "share" or effect == 0 else ""
         for effect, chance in row.chances
     ]
     needed = "decided" if row.decided else numbers.NONE
@@ -330,15 +326,15 @@ def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
     elif not row.decided and row.seeds_needed is not None:
         needed = f"{row.seeds_needed} seeds a side"
     return (
-        text(row.finding),
-        text(numbers.effect(row.unit, row.bound)),
-        *(chances or [text(numbers.NONE)] * count),
+        row.finding,
+        numbers.effect(row.unit, row.bound),
+        *(chances or [numbers.NONE] * count),
         TableCell(
             text=numbers.percent(row.chance, digits=0),
             note=say(row.silent) if row.silent else numbers.effect(row.unit, row.effect),
         ),
-        text(numbers.effect(row.unit, row.settled_at)),
-        text(needed),
+        numbers.effect(row.unit, row.settled_at),
+        needed,
     )
 
 
@@ -365,17 +361,18 @@ def self_test(page: PageInput) -> Iterator[Section]:
     found = page.verdict.self_test
     items: tuple[Block, ...] = ()
     if found is not None:
-        table = Table(
-            caption="What the gate found when it judged itself by its rules on losses",
-            columns=columns("Part", "result", "what was found", words=("result", "what was found")),
-            rows=tuple(
+        table = table_of(
+            "What the gate found when it judged itself by its rules on losses",
+            ("Part", "result", "what was found"),
+            (
                 (
-                    text(f"{part.code} {verdicts.self_test_title(part)}"),
-                    text(part.state),
-                    text(say(part.found)),
+                    f"{part.code} {verdicts.self_test_title(part)}",
+                    part.state,
+                    say(part.found),
                 )
                 for part in found.parts
             ),
+            words=("result", "what was found"),
         )
         items = (
             Details(
@@ -414,13 +411,14 @@ def failures(page: PageInput) -> Table | None:
         counted = (str(seed), f"{len(days):,}", min(days))
         log = page.beside.logs.get((arm, dataset, seed), "")
         said = TableCell(text=numbers.printable(reason), note=f"log: {log}" if log else "")
-        rows.append((*map(text, (arm, dataset, *counted)), said))
+        rows.append((*(arm, dataset, *counted), said))
     left = numbers.plural(len(groups) - len(rows), "further reason")
     words = ("Dataset", "First origin", "Reason")
-    return Table(
-        caption="Failed windows, by reason",
-        columns=columns("Arm", "Dataset", "Seed", "Windows", "First origin", "Reason", words=words),
-        rows=tuple(rows),
+    return table_of(
+        "Failed windows, by reason",
+        ("Arm", "Dataset", "Seed", "Windows", "First origin", "Reason"),
+        rows,
+        words=words,
         note=f"{left} left out; the store holds all." if len(groups) > len(rows) else "",
     )
 
@@ -439,14 +437,15 @@ def fallback_table(page: PageInput) -> Table | None:
             more = f" and {len(mine) - 4} more" if len(mine) > 4 else ""
             when, said = ", ".join(mine[:4]) + more, numbers.printable(why)
             cells = (unit.arm, unit.dataset, str(unit.seed), f"{len(mine):,}", when, said)
-            rows.append(tuple(map(text, cells)))
+            rows.append(cells)
     if not rows:
         return None
     words = ("Dataset", "Origins", "Reason")
-    return Table(
-        caption="Windows a fallback answered",
-        columns=columns("Arm", "Dataset", "Seed", "Windows", "Origins", "Reason", words=words),
-        rows=tuple(rows),
+    return table_of(
+        "Windows a fallback answered",
+        ("Arm", "Dataset", "Seed", "Windows", "Origins", "Reason"),
+        rows,
+        words=words,
         note="None of them is credited to the arm: each counts as a failure of it.",
     )
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.judging.fact import FactCode
 from harness.judging.verdict import Verdict
-from reports.words.facts import filled, say
+from reports.words.facts import say
 from reports.words.numbers import listing, plural
-from reports.words.reason_words import Phrase
+from reports.words.phrases import Phrase, filled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

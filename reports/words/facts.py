@@ -5,25 +5,14 @@ A finding that compares losses is worded from its comparison, see `reports.words
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from string import Formatter
-from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
-from harness.reasons import Reason, ReasonCode
-from reports.words.numbers import (
-    MOST,
-    bound_in_sentence,
-    in_sentence,
-    listing,
-    lower_end,
-    metric_name,
-    plural,
-    ratio,
-)
-from reports.words.reason_words import REASONS, Phrase, Values
+from reports.words.numbers import in_sentence, listing, metric_name, plural, ratio
+from reports.words.phrases import Phrase, Values, cell_of, filled, sessions_of, where_of, worse_of
+from reports.words.reason_words import phrase
 
 SELF_TEST_TITLES = {
     "a": "legacy against itself is not rejected, nor are randomly exchanged arms",
@@ -46,60 +35,6 @@ def say(found: Fact) -> str:
 def first_line(news: Sequence[Fact]) -> str:
     """What is new and what must be known of the data, in the line that everything begins with."""
     return "; ".join(map(say, news))
-
-
-def why(found: Reason | None) -> str:
-    """Say a reason; '' where there is none."""
-    return "" if found is None else phrase(found.code.value, found.values)
-
-
-def why_all(found: Iterable[Reason]) -> str:
-    """Say several reasons in one line; '' where there is none."""
-    return "; ".join(map(why, found))
-
-
-def phrase(code: str, values: Values) -> str:
-    """Say a reason by its code, as a fact of judging holds it."""
-    return filled(REASONS[ReasonCode(code)], values)
-
-
-def filled(phrase: Phrase, values: Values) -> str:
-    """Put the values of a fact into a phrase."""
-    return _FORM.vformat(phrase, (), values) if isinstance(phrase, str) else phrase(values)
-
-
-class _Form(Formatter):
-    """Fills ``{name}`` and ``{name:way}``, ways and made-up names as at the end of this file."""
-
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Values) -> Any:
-        return _NAMES[key](kwargs) if key in _NAMES else kwargs[str(key)]
-
-    def format_field(self, value: Any, format_spec: str) -> Any:
-        way = _WAYS.get(format_spec)
-        return super().format_field(value, format_spec) if way is None else way(value)
-
-
-_FORM = _Form()
-
-
-def place_of(dataset: str, metric: str, part: str) -> str:
-    """What a rule was judged on."""
-    named = "skill by CRPS" if metric == "skill" else metric_name(metric)
-    return f"{dataset} {named}" + (f" ({part})" if part else "")
-
-
-def places_of(rules: Sequence[Sequence[str]]) -> str:
-    """What some rules were judged on: the first three, and how many more there are."""
-    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
-    return ", ".join(place_of(*rule) for rule in rules[:3]) + more
-
-
-def _where(v: Values) -> str:
-    return place_of(v["dataset"], v["metric"], v["part"])
-
-
-def _cell(v: Values) -> str:
-    return f"{v['arm']} on {v['dataset']}, seed {v['seed']}"
 
 
 def _failures(v: Values) -> str:
@@ -127,34 +62,11 @@ def _cost(v: Values, said: str) -> str:
     return f"{name.replace('_', ' ')}: {figure}{asked}: {said}."
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    """Seeds in words: seed 1; seeds 1 to 5; seeds 1, 3 and 7."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
-
-
-def _worse(rows: Sequence[Sequence[Any]]) -> str:
-    """Rows of dataset, metric, and skill with its interval: how much larger the loss is."""
-    said = []
-    for dataset, metric, skill, low, high in rows:
-        ends = ""
-        if low is not None and high is not None:
-            least = in_sentence(lower_end(metric, -high), signed=True)
-            first = f"{least.removesuffix(' %')} to "
-            ends = f" ({'' if -high > MOST else first}{bound_in_sentence(-low)})"
-        change = in_sentence(-skill, signed=True)
-        said.append(f"{metric_name(metric)} {change}{ends} on {dataset}")
-    return ", ".join(said)
-
-
 def _below_reference(v: Values) -> str:
     """Where a side has the larger loss than the reference: shown worse, or only not better."""
     shown = [row for row in v["rows"] if row[4] is not None and row[4] < 0]
     told = [
-        f"{said} than {v['reference']}: {_worse(rows)}"
+        f"{said} than {v['reference']}: {worse_of(rows)}"
         for said, rows in (
             ("is shown worse", shown),
             ("does no better", [row for row in v["rows"] if row not in shown]),
@@ -183,7 +95,7 @@ def _asked_otherwise(v: Values, *, repeats: bool = True) -> str:
             "it looks something up by price, has a fixed unit, or keeps something between calls",
         ),
     }[v["way"]]
-    place = _cell(v)
+    place = cell_of(v)
     if not repeats:
         shows = (
             "asked the same twice, it answered otherwise, so whether it knows the future cannot "
@@ -200,25 +112,10 @@ def _changes(v: Values) -> str:
     return ", ".join(said)
 
 
-def _covered(rows: Sequence[Sequence[Any]]) -> str:
-    """Rows of dataset, metric, and the share covered with its interval."""
-    said = []
-    for dataset, metric, share, low, high in rows:
-        level = metric.removeprefix("coverage_")
-        known = low is not None and high is not None
-        ends = f" ({in_sentence(low)} to {in_sentence(high)})" if known else ""
-        said.append(f"on {dataset} the {level} % interval covers {in_sentence(share)}{ends}")
-    return ", ".join(said)
-
-
 def _gap(v: Values) -> str:
     """What the other reading of samples would change."""
     other = v["gap"] if v["drawn"] else 1 / (1 + v["gap"]) - 1
     return f"{in_sentence(abs(other))} {'higher' if other > 0 else 'lower'}"
-
-
-def _sessions(count: int) -> str:
-    return f"{count} session" if count == 1 else f"{count} sessions"
 
 
 def _new_origins(v: Values) -> str:
@@ -248,7 +145,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         )
     ),
     FactCode.SHOWN_BEFORE: "shown to hold at the look of {since}",
-    FactCode.NOT_COMPARED: lambda v: f"{_where(v)} was not compared: {phrase(v['problem'], v)}.",
+    FactCode.NOT_COMPARED: lambda v: f"{where_of(v)} was not compared: {phrase(v['problem'], v)}.",
     FactCode.ALL_WINDOWS_FAILED: "{_where}: {arm} failed every window, so nothing was compared.",
     FactCode.NO_LOSS_TO_SHARE: (
         "{_where}: {arm}'s loss is as good as 0 (at most {most:g} of the last value), so a margin "
@@ -276,7 +173,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.GRID_WITHOUT_ARM: "The declared grid has no {arm} on {dataset}.",
     FactCode.CELLS_MISSING: lambda v: (
         f"{len(v['cells'])} of {v['declared']} declared cells have no scores: "
-        + "; ".join(_cell({"arm": a, "dataset": d, "seed": s}) for a, d, s in v["cells"][:3])
+        + "; ".join(cell_of({"arm": a, "dataset": d, "seed": s}) for a, d, s in v["cells"][:3])
         + ("; ..." if len(v["cells"]) > 3 else "")
         + "."
     ),
@@ -322,7 +219,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{_cell}: a damaged part of its forecasts was given up and forecast again: {why}"
     ),
     FactCode.MAINTENANCE: lambda v: (
-        f"{_cell(v)}: another installation since {v['day']} ({v['changed']}): "
+        f"{cell_of(v)}: another installation since {v['day']} ({v['changed']}): "
         + (
             f"made again, the last {v['origins']} forecasts of its fits are equal."
             if v["equal"]
@@ -354,7 +251,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        _where(v)
+        where_of(v)
         + (f" and {plural(v['others'], 'other rule')} there" if v["others"] else "")
         + (
             ": hits and misses may cluster for longer than so few origins show"
@@ -371,7 +268,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         )
     ),
     FactCode.NEARLY_BEYOND: lambda v: (
-        _where(v)
+        where_of(v)
         + (f" and {plural(v['others'], 'other rule')} there" if v["others"] else "")
         + f": over the last {v['origins']} origins alone, since {v['since']}, the effect is "
         f"{in_sentence(v['effect'], signed=True)} with a standard error of "
@@ -487,7 +384,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.NOTHING_NEW: lambda v: (
         f"nothing new since {v['since']}: {v['outcome']}"
-        + ("" if v["wait"] is None else f", next independent origin in {_sessions(v['wait'])}")
+        + ("" if v["wait"] is None else f", next independent origin in {sessions_of(v['wait'])}")
     ),
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
@@ -597,24 +494,4 @@ _RESTING: Mapping[FactCode, Phrase] = {
     ),
     FactCode.EVIDENCE_UNSOUND: "the evidence allows no conclusion: {why}",
     FactCode.FINDING_UNSOUND: "a finding allows no conclusion: {why}",
-}
-
-_NAMES: Mapping[int | str, Callable[[Values], str]] = {
-    "_where": _where,
-    "_cell": _cell,
-    "_rules": lambda v: places_of(v["rules"]),
-    "_changes": _changes,
-}
-_WAYS: Mapping[str, Callable[[Any], str]] = {
-    "share": in_sentence,
-    "signed": lambda share: in_sentence(share, signed=True),
-    "metric": metric_name,
-    "and": listing,
-    "list": ", ".join,
-    "worse": _worse,
-    "covered": _covered,
-    "seeds": _seeds,
-    "sessions": _sessions,
-    "windows": lambda count: "window" if count == 1 else f"{count} windows",
-    "moment": lambda when: "just now" if when == "now" else f"{when} it was timed",
 }

@@ -8,9 +8,9 @@ from typing import Any
 from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
 from harness.judging.findings import Unit
-from reports.words.facts import filled, place_of, places_of, say
+from reports.words.facts import say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
-from reports.words.reason_words import Phrase, Values
+from reports.words.phrases import Phrase, Values, filled, place_of, places_of
 
 _SHOWN = 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 
 from harness.evidence.estimand import ESTIMANDS, Coverage, RelativeCoverage, Wins
@@ -191,6 +192,29 @@ def seconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def identifier(name: str) -> str:
+    """Write a name with letters, digits and hyphens alone, as ids of a page are."""
+    return "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in name)
+
+
+def wrapped(text: str, width: int, first: str = "", after: str = "") -> list[str]:
+    """Cut a text into lines, at most `width` characters wide where its words allow.
+
+    Parameters
+    ----------
+    first, after
+        What the first line begins with, and each after it.
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=after,
+        break_on_hyphens=False,
+        break_long_words=False,  # a path can be copied
+    )
 
 
 def plural(count: int, noun: str) -> str:

@@ -1,15 +1,26 @@
-"""What each reason of evidence and costs is called in words; `facts.phrase` fills in its values."""
+"""What each reason of evidence and costs is called in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from harness.reasons import ReasonCode
+from harness.reasons import Reason, ReasonCode
+from reports.words.phrases import Phrase, Values, filled
 
-Values = Mapping[str, Any]
-Phrase = str | Callable[[Values], str]
-"""What is said of a code: a text with the names of its values, or a function of them."""
+
+def why(found: Reason | None) -> str:
+    """Say a reason; '' where there is none."""
+    return "" if found is None else phrase(found.code.value, found.values)
+
+
+def why_all(found: Iterable[Reason]) -> str:
+    """Say several reasons in one line; '' where there is none."""
+    return "; ".join(map(why, found))
+
+
+def phrase(code: str, values: Values) -> str:
+    """Say a reason by its code, as a fact of judging holds it."""
+    return filled(REASONS[ReasonCode(code)], values)
 
 
 def _paired(v: Values, said: str) -> str:

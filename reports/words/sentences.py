@@ -10,8 +10,10 @@ from harness.evidence.pairing import FailedAs
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction
-from reports.words.facts import place_of, say, why
+from reports.words.facts import say
 from reports.words.numbers import bound_in_sentence, in_sentence, lower_end
+from reports.words.phrases import place_of
+from reports.words.reason_words import why
 
 _OPEN = (
     FactCode.FEW_ORIGINS,
@@ -33,8 +35,20 @@ def sentence_of(finding: Finding) -> str:
     said = {"wins": _wins, "coverage": _coverage, "relative_coverage": _relative}.get(
         found.estimand.kind, _loss
     )(found, role)
+    code = finding.found.code
+    if code is FactCode.FEW_ORIGINS:
+        have, asked = found.sample.independent_n, finding.found.values["asked"]
+        few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
+        ending = f"not decided, {few}{_more(found)}"
+    elif code in _AT_LOOKS:
+        ending = say(finding.found)
+    elif code in _OPEN:
+        last = code in (FactCode.BEYOND_ALONE, FactCode.RECENTLY_BEYOND)
+        ending = f"not decided, {why_open(finding)}{'' if last else _more(found)}"
+    else:
+        ending = _CONCLUDED.get(found.estimand.kind, _OF_LOSSES)[role, code]
     place = place_of(finding.dataset, finding.metric, finding.part)
-    parts = [f"{place}: {said}: {_ending(finding, found, role)}."]
+    parts = [f"{place}: {said}: {ending}."]
     failed = found.failed
     parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
     parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
@@ -189,20 +203,6 @@ def _nearer(effect: float) -> str:
 def _share(end: float) -> str:
     """A bound of a share, which lies between none and all."""
     return in_sentence(min(1.0, max(0.0, end)))
-
-
-def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
-    if finding.found.code is FactCode.FEW_ORIGINS:
-        have, asked = found.sample.independent_n, finding.found.values["asked"]
-        few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
-        return f"not decided, {few}{_more(found)}"
-    if finding.found.code in _AT_LOOKS:
-        return say(finding.found)
-    if finding.found.code in (FactCode.BEYOND_ALONE, FactCode.RECENTLY_BEYOND):
-        return f"not decided, {why_open(finding)}"
-    if finding.found.code in _OPEN:
-        return f"not decided, {why_open(finding)}{_more(found)}"
-    return _CONCLUDED.get(found.estimand.kind, _OF_LOSSES)[role, finding.found.code]
 
 
 _OF_LOSSES: Mapping[tuple[RuleRole, FactCode], str] = {

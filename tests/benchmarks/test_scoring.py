@@ -17,7 +17,7 @@ from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
 from harness.gate.stored_scores import write_scores
 from harness.judging.declared import Cell
-from harness.judging.verdict import judge
+from harness.judging.verdict import verdict_on
 from harness.scoring.kernels import fair_crps, pinball_sum
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, UnitScores, score
@@ -200,6 +200,6 @@ def test_judging_a_nightly_grid(benchmark: Callable[..., Any]) -> None:
     )
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in units]
 
-    verdict = benchmark.pedantic(judge, args=(policy, cells, units), rounds=3)  # type: ignore[attr-defined]  # pytest-benchmark's fixture
+    verdict = benchmark.pedantic(verdict_on, args=(policy, cells, units), rounds=3)  # type: ignore[attr-defined]  # pytest-benchmark's fixture
 
     assert len(verdict.findings) == 16

@@ -12,7 +12,7 @@ from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.runner import run_battery
 from harness.errors import ArmError
-from harness.evidence.comparison import compare
+from harness.evidence.comparison import comparison_of
 from harness.evidence.estimand import MeanLoss
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import pair
@@ -339,8 +339,8 @@ def test_comparison_fills_flagged_windows_against_the_primary(series, folder, tm
     legacy = dataclasses.replace(fine, arm="old", role="legacy")
     question = Question(estimand=MeanLoss(metric="crps"), bound_high=10.0)
 
-    same = compare(pair([fine], [legacy], "crps"), question)
-    worse = compare(pair([flagged], [legacy], "crps"), question)
+    same = comparison_of(pair([fine], [legacy], "crps"), question)
+    worse = comparison_of(pair([flagged], [legacy], "crps"), question)
 
     assert same.effect.value == 0
     assert worse.failed.candidate == 1

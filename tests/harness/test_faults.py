@@ -18,7 +18,7 @@ from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
 from harness.judging.declared import Cell
-from harness.judging.verdict import judge
+from harness.judging.verdict import verdict_on
 from harness.running.fill import prepare
 from harness.running.grid import Grid
 from harness.running.parts import read_part
@@ -289,7 +289,7 @@ def test_duplicated_cell_is_invalid(ran):
     found = scored(grid, open_store(Path("runs"))).scores
     cells = [Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells]
 
-    verdict = judge(grid.experiment.policy, cells, [*found, found[1]])
+    verdict = verdict_on(grid.experiment.policy, cells, [*found, found[1]])
 
     assert verdict.exit_code == 5
     assert "new on GOLD, seed 1 has scores 2 times." in verdicts.problems(verdict)
@@ -302,7 +302,7 @@ def test_scores_of_other_data_under_the_same_name_are_invalid(ran):
     found[1] = dataclasses.replace(found[1], truth_digest="0" * 64)
     cells = [Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells]
 
-    verdict = judge(grid.experiment.policy, cells, found)
+    verdict = verdict_on(grid.experiment.policy, cells, found)
 
     assert verdict.exit_code == 5
     assert "not all arms were judged against the same actuals" in verdicts.summary(verdict)

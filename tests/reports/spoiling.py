@@ -31,7 +31,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Change, Verdict
 from harness.reasons import ReasonCode, reason
-from reports.night_page import CostSeries, DataState, HistoryInput, Losses
+from reports.night_input import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     Beside,
     Claimed,

@@ -1,6 +1,5 @@
 """What the battery said, as a table, JSON, JUnit and Markdown."""
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,8 +9,7 @@ import pytest
 from torch import nn
 
 from harness.checks import network_subject, run_battery
-from harness.checks.stored_checks import read_check
-from reports.forms.check_results import summary_table, table_lines, to_json, to_junit
+from reports.forms.check_results import table_lines, to_json, to_junit
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "check" / "schema-1.json"
 CODES = ["T18", "T10", "T9", "T15"]  # pass, pass, fail, not applicable
@@ -92,15 +90,3 @@ def test_junit_says_what_was_measured_where_it_passed():
 
     assert fixed.startswith("value 0, wanted at most 1e-06 of the output's scale: two eval passes")
     assert re.match(r"value [\d.e+]+, wanted at least 1e-06 of the output's scale: ", follows)
-
-
-def test_table_of_stored_trials_names_what_fails():
-    """One row a subject with its options, its failing predicates and those that do not apply."""
-    written = dataclasses.replace(
-        read_check(json.loads(GOLDEN.read_text("utf-8")), where="golden"), current=True
-    )
-    old = dataclasses.replace(written, current=False)
-
-    lines = summary_table([written, old]).splitlines()
-
-    assert lines[2:] == ["| `constant` | `repaired=True` | T34 | T15 | 1 |"]

@@ -22,8 +22,8 @@ from harness.judging.findings import Outcome
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
-from reports.words.facts import why
 from reports.words.next_step import next_step
+from reports.words.reason_words import why
 from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]

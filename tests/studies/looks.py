@@ -35,7 +35,7 @@ from harness.evidence.pairing import Sides
 from harness.experiments.rules import Looks
 from harness.judging.sequential import at_look
 from harness.stats.spending import chance_by_looks, levels
-from harness.stats.statistical_power import Plan, predicted_power
+from harness.stats.statistical_power import Plan, precision_of
 
 BETTER = 0.10
 """Of legacy's loss: by how much a candidate is better that should be promoted."""
@@ -141,7 +141,7 @@ def predicted(stream: Stream) -> tuple[float, float, float]:
             return 0.0
         plan = Plan(n=count, overlap=cell.overlap, among_looks=not once)
         plan = replace(plan, candidate_seeds=cell.seeds, legacy_seeds=cell.seeds)
-        return predicted_power(spread, plan, effect=-BETTER, bound=0.0, alpha=level)
+        return precision_of(spread, plan, level).power(BETTER)
 
     single = [shown(count, level) for count, level in looks]
     last = chance_by_looks(single, [count / looks[-1][0] for count, _ in looks])

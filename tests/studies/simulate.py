@@ -43,7 +43,7 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import Sides
 from harness.judging.findings import NEAR
 from harness.stats.longrun import choose_lag, first_order, shares_of
-from harness.stats.statistical_power import Plan, Spread, predicted_power
+from harness.stats.statistical_power import Plan, Spread, precision_of
 
 Process = Literal[
     "normal", "garch", "heavy", "skewed", "coverage",
@@ -456,9 +456,7 @@ def predictions(result: dict[str, Any]) -> list[float]:
     cell = Cell(**result["cell"])
     plan = Plan(n=cell.n, overlap=cell.overlap, candidate_seeds=cell.seeds, legacy_seeds=cell.seeds)
     return [
-        math.nan
-        if far is None
-        else predicted_power(spread_of(cell), plan, effect=-far, bound=0.0, alpha=ALPHA)
+        math.nan if far is None else precision_of(spread_of(cell), plan, ALPHA).power(far)
         for far in result["reached"]
     ]
 

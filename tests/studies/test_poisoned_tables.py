@@ -10,10 +10,10 @@ from scores_for_tests import table_of, with_truth
 from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Verdict, conclude, gather, judge, to_json
+from harness.judging.verdict import Verdict, conclude, gather, to_json, verdict_on
 from harness.scoring.scores import UnitScores
 from reports.words.sentences import sentence_of
 
@@ -121,11 +121,11 @@ def whole_verdict(policy: Policy, scores: list[UnitScores], *, back: bool = Fals
     """Judge as the command does: with self-test and diagnostics; `back` turns the tables around."""
     cells = cells_of(scores)
     scores = scores[::-1] if back else scores
-    evidence = gather(policy, cells, scores, Given())
+    evidence = gather(JudgedGrid(policy=policy, declared=cells, scores=scores))
     metrics = [rule.metric for rule in policy.criteria]
     return conclude(
         evidence,
-        self_test=self_test(evidence, cells, scores),
+        self_test=self_test(evidence),
         diagnostics=diagnose(scores, candidate="new", legacy="old", metrics=metrics, alpha=0.05),
     )
 
@@ -141,7 +141,7 @@ def test_any_table_has_a_verdict_and_the_same_one_again(batch: int, sized: Sized
         scores, policy = tables_of(draw), policy_of(draw)
 
         if number % 4:  # the whole of it takes ten times as long
-            assert judge(policy, cells_of(scores), scores).outcome in Outcome, number
+            assert verdict_on(policy, cells_of(scores), scores).outcome in Outcome, number
             continue
         found = whole_verdict(policy, scores)
         again = found if number % 16 else whole_verdict(policy, scores, back=True)
@@ -162,10 +162,10 @@ def test_poisoned_windows_of_the_candidate_never_buy_a_promotion(sized: Sized) -
         count = int(draw.choice([12, 30]))
         scores = [fine_table(draw, count, arm) for arm in ("old", "new", "walk")]
         policy = dataclasses.replace(policy_of(draw), limits=Limits(failures=1000))
-        before = judge(policy, cells_of(scores), scores).outcome
+        before = verdict_on(policy, cells_of(scores), scores).outcome
         scores[1] = spoilt(scores[1], str(draw.choice(SICK)), draw, scores[0])
 
-        after = judge(policy, cells_of(scores), scores).outcome
+        after = verdict_on(policy, cells_of(scores), scores).outcome
 
         promoted += before is Outcome.PROMOTE
         assert before is Outcome.PROMOTE or after is not Outcome.PROMOTE, number

@@ -9,6 +9,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness.checks.blindness import NEEDED, ask_again, asked_fits, is_exempt
+from harness.gate.dossier import Dossier
 from harness.gate.given_facts import futures
 from harness.judging.fact import FactCode
 from harness.running.cells import read_cell
@@ -116,7 +117,9 @@ def test_a_fit_for_the_origin_to_come_is_not_asked_and_not_missed(tmp_path, call
     ask_again(grid, store, ["ClaimsToLearn"], workers=1, executor=InThisProcess())
 
     cell = next(each for each in grid.cells if each.arm.name == "ClaimsToLearn")
-    tested = futures(grid, store, grid.experiment.policy)["ClaimsToLearn"]
+    tested = futures(Dossier(grid=grid, store=store, policy=grid.experiment.policy))[
+        "ClaimsToLearn"
+    ]
     assert len(cell.fits) == 3
     assert len(asked_fits(store, [cell])) == 2
     assert set(NEEDED) <= set(tested.passed)
@@ -143,7 +146,7 @@ def test_an_arm_that_does_not_repeat_itself_is_told_from_one_that_looks_ahead(
 
     for arm, code in asked.items():
         policy = dataclasses.replace(grid.experiment.policy, candidate=arm)
-        failed = futures(grid, store, policy)[arm].failed
+        failed = futures(Dossier(grid=grid, store=store, policy=policy))[arm].failed
         assert {each.code for each in failed} == {code}, arm
         said = say(failed[0])
         assert ("declare `draws = True` with `seed`" in said) == (code == "not_repeatable")
@@ -225,7 +228,7 @@ def test_records_are_not_asked_again(tmp_path, call, capsys, timed: bool, paired
     assert read_cell(store, cell).reason[0] == ""
     assert found_on(file, tmp_path / "runs", ["log"]) == {}
     assert is_exempt(cell, store) == timed
-    doubts = futures(grid, store, grid.experiment.policy)["log"].doubts
+    doubts = futures(Dossier(grid=grid, store=store, policy=grid.experiment.policy))["log"].doubts
     assert [each.code for each in doubts] == [FactCode.RECORDS_WORD] * timed
 
 

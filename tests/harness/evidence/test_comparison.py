@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
-from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
+from harness.evidence.comparison import Comparison, Planning, answer, comparison_of, spread_of
 from harness.evidence.estimand import ESTIMANDS, Coverage
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, Sides, pair
@@ -19,7 +19,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
-from reports.words.facts import why
+from reports.words.reason_words import why
 from reports.words.sentences import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
@@ -52,7 +52,7 @@ def ask(metric: str = "crps", margin: float = 0.02, **options: float) -> Questio
 
 def compared(new: np.ndarray, old: np.ndarray, question: Question | None = None) -> Comparison:
     """Compare losses [W, 4] by CRPS."""
-    return compare(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), question or ask())
+    return comparison_of(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), question or ask())
 
 
 def concluded(new: np.ndarray, old: np.ndarray) -> Comparison:
@@ -113,7 +113,7 @@ def test_effect_is_the_relative_difference_of_scaled_losses(metric: str) -> None
     new, old = losses_of(3), losses_of(4)
     both = pair([unit_of(new, metric=of)], [unit_of(old, arm="old", metric=of)], metric)
 
-    found = compare(both, ask(metric))
+    found = comparison_of(both, ask(metric))
 
     ratio = new.mean() / old.mean()
     unit = 100.0**2 if metric == "rmse" else 100.0
@@ -127,7 +127,7 @@ def test_margin_is_mapped_to_squared_losses_for_rmse() -> None:
     """The RMSE p-value is that of the squared losses against the squared margin."""
     new, old = losses_of(5), losses_of(6)
     of = METRICS["rmse"]
-    squared = compare(
+    squared = comparison_of(
         pair([unit_of(new, metric=of)], [unit_of(old, arm="old", metric=of)], "rmse"),
         ask("rmse", 0.05),
     )
@@ -148,7 +148,7 @@ def test_losses_are_scaled_by_the_last_close() -> None:
     units = [unit_of(new * factor[:, None]), unit_of(old * factor[:, None], arm="old")]
     raised = [with_truth(unit, last=unit.last * factor) for unit in units]
 
-    found = compare(pair(raised[:1], raised[1:], "crps"), ask())
+    found = comparison_of(pair(raised[:1], raised[1:], "crps"), ask())
 
     assert found.effect.value == pytest.approx(compared(new, old).effect.value)
 
@@ -160,7 +160,7 @@ def test_row_and_seed_order_change_nothing() -> None:
     order = np.random.default_rng(0).permutation(len(old))
     shuffled = old.at(order)
 
-    assert compare(pair(units, [old], "crps"), ask()) == compare(
+    assert comparison_of(pair(units, [old], "crps"), ask()) == comparison_of(
         pair(units[::-1], [shuffled], "crps"), ask()
     )
 
@@ -171,7 +171,7 @@ def test_seeds_are_averaged_per_origin_and_their_range_is_shown() -> None:
     old = losses_of(3)
     both = pair([unit_of(x, seed=s) for s, x in enumerate(new)], [unit_of(old, arm="old")], "crps")
 
-    found = compare(both, ask())
+    found = comparison_of(both, ask())
 
     per_seed = [x.mean() / old.mean() - 1 for x in new]
     assert found.effect.value == pytest.approx(np.mean(per_seed))
@@ -188,7 +188,7 @@ def test_case_4_nan_on_hard_windows_is_never_an_improvement(hard: list[int]) -> 
     new, old = losses_of(1), losses_of(2)
     whole = compared(new, old)
 
-    holed = compare(
+    holed = comparison_of(
         pair([unit_of(new, failed=tuple(hard))], [unit_of(old, arm="old")], "crps"), ask()
     )
 
@@ -203,7 +203,9 @@ def test_a_legacy_failure_never_helps_the_candidate() -> None:
     """Windows that legacy failed count as its best."""
     new, old = losses_of(1), losses_of(2)
 
-    holed = compare(pair([unit_of(new)], [unit_of(old, arm="old", failed=(0, 5))], "crps"), ask())
+    holed = comparison_of(
+        pair([unit_of(new)], [unit_of(old, arm="old", failed=(0, 5))], "crps"), ask()
+    )
 
     assert holed.failed.legacy == 2
     assert (holed.effect.value or 0) > (compared(new, old).effect.value or 0)
@@ -213,7 +215,7 @@ def test_nothing_but_failures_is_undecided_with_a_reason() -> None:
     """When no loss is a number there is no effect, no NaN and a reason."""
     every = tuple(range(80))
 
-    found = compare(
+    found = comparison_of(
         pair(
             [unit_of(losses_of(), failed=every)],
             [unit_of(losses_of(), arm="old", failed=every)],
@@ -293,7 +295,7 @@ def test_case_2_overlapping_origins_are_all_used_and_the_rest_shown() -> None:
     new, old = losses_of(1, mean=0.8), losses_of(2)
     both = pair([unit_of(new, stride=1)], [unit_of(old, arm="old", stride=1)], "crps")
 
-    found = compare(both, ask())
+    found = comparison_of(both, ask())
 
     alone = found.estimate("independent")
     assert (found.sample.n, found.sample.overlap, found.sample.independent_n) == (80, 4, 20)
@@ -311,7 +313,7 @@ def test_coverage_is_judged_on_both_sides_of_nominal() -> None:
     def covered(share: float) -> Comparison:
         losses = np.where(draw.uniform(size=(300, 4)) < share, 1.0, 3.0)
         both = pair([unit_of(losses)], [unit_of(losses, arm="old")], "coverage_80")
-        return compare(
+        return comparison_of(
             both, Question(estimand=Coverage(level=80), bound_low=-0.05, bound_high=0.05)
         )
 
@@ -347,7 +349,9 @@ def test_a_coverage_that_never_varies_is_not_taken_for_certain() -> None:
     losses = np.ones((10, 4))
     both = pair([unit_of(losses)], [unit_of(losses, arm="old")], "coverage_80")
 
-    found = compare(both, Question(estimand=Coverage(level=80), bound_low=-0.3, bound_high=0.3))
+    found = comparison_of(
+        both, Question(estimand=Coverage(level=80), bound_low=-0.3, bound_high=0.3)
+    )
 
     assert found.conclusion == "undecided"
     assert found.effect.value == pytest.approx(0.2)
@@ -422,7 +426,7 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
     new = [0.97 * old * (1 + shift) for shift in (-0.05, 0.0, 0.05)]
     both = pair([unit_of(x, seed=s) for s, x in enumerate(new)], [unit_of(old, arm="old")], "crps")
 
-    found = compare(both, ask())
+    found = comparison_of(both, ask())
 
     assert found.conclusion == "undecided"
     assert "other seeds may not" in why(found.reason)
@@ -476,7 +480,7 @@ def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
     new, old = varying_level()
     plain, root = (
         spread_of(
-            compare(
+            comparison_of(
                 pair([unit_of(new, metric=of)], [unit_of(old, arm="old", metric=of)], name),
                 ask(name),
             )

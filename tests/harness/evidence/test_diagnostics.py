@@ -12,7 +12,7 @@ from scores_for_tests import table_of
 from harness.evidence.diagnostics import Diagnostics, diagnose
 from harness.forecast import LEVELS
 from harness.scoring.scores import UnitScores
-from reports.words.facts import why
+from reports.words.reason_words import why
 
 WINDOWS, STEPS = 60, 4
 

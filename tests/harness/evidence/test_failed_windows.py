@@ -10,10 +10,10 @@ from harness.evidence.estimand import MeanLoss
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell
 from harness.judging.fact import FactCode
-from harness.judging.findings import Finding, Outcome, judge_rule, question_of
-from harness.judging.verdict import Verdict, judge
+from harness.judging.findings import Finding, Outcome, judge_rule, multiplicity_of
+from harness.judging.verdict import Verdict, verdict_on
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts
 from reports.words.sentences import sentence_of
@@ -43,14 +43,14 @@ def losses_of(seed: int = 0, count: int = 80, mean: float = 1.0) -> np.ndarray:
 
 def found_on(new: UnitScores, old: UnitScores, rule: Criterion | CoverageRule = CRPS) -> Finding:
     """One rule judged."""
-    asked = question_of(rule, alpha=0.05, power=0.8)
+    asked = multiplicity_of(POLICY, ["X"]).asked_by(rule)
     return judge_rule(rule, "X", policy=POLICY, question=asked, candidate=[new], legacy=[old])[0]
 
 
-def verdict_on(*units: UnitScores, policy: Policy = POLICY) -> Verdict:
+def verdict_of_units(*units: UnitScores, policy: Policy = POLICY) -> Verdict:
     """A full grid judged."""
     cells = [Cell(arm=unit.arm, dataset=unit.dataset, seed=unit.seed) for unit in units]
-    return judge(policy, cells, units, Given())
+    return verdict_on(policy, cells, units)
 
 
 def hardest(losses: np.ndarray, count: int) -> tuple[int, ...]:
@@ -153,7 +153,7 @@ def test_nothing_was_compared_with_an_arm_that_gave_nothing(limit: int) -> None:
     )
     new, old = unit_of(losses_of(1), "new", every), unit_of(losses_of(2), "old")
 
-    verdict = verdict_on(new, old, unit_of(losses_of(3), "walk"), policy=policy)
+    verdict = verdict_of_units(new, old, unit_of(losses_of(3), "walk"), policy=policy)
 
     assert verdict.outcome is Outcome.INVALID
     assert any("new failed 80 of 80 windows" in reason for reason in verdicts.reasons(verdict))
@@ -166,7 +166,7 @@ def test_an_arm_that_raised_everywhere_reads_the_same() -> None:
     bare = dataclasses.replace(new, values={"absolute_error": np.full((80, 4), np.nan)})
     policy = dataclasses.replace(POLICY, coverage=(CoverageRule(level=80, tolerance=0.1),))
 
-    verdict = verdict_on(bare, unit_of(losses_of(2), "old"), policy=policy)
+    verdict = verdict_of_units(bare, unit_of(losses_of(2), "old"), policy=policy)
 
     assert verdict.outcome is Outcome.INVALID
     assert {finding.outcome for finding in verdict.findings} == {Outcome.INVALID, Outcome.PROMOTE}
@@ -180,7 +180,7 @@ def test_a_legacy_that_gave_nothing_is_nothing_to_compare_with() -> None:
     """Every window of legacy failed: INVALID, whatever is allowed."""
     old = unit_of(losses_of(2), "old", tuple(range(80)))
 
-    assert verdict_on(unit_of(losses_of(1), "new"), old).outcome is Outcome.INVALID
+    assert verdict_of_units(unit_of(losses_of(1), "new"), old).outcome is Outcome.INVALID
 
 
 def test_an_infinite_loss_counts_as_failed() -> None:
@@ -202,7 +202,7 @@ def test_an_implausible_gain_is_seen_though_windows_failed(failed: tuple[int, ..
     strict = dataclasses.replace(POLICY, evidence=EvidenceNeeded(implausible="invalid"))
     units = (unit_of(cheat, "new", failed), unit_of(old, "old"), unit_of(walk, "walk"))
 
-    doubted, refused = verdict_on(*units), verdict_on(*units, policy=strict)
+    doubted, refused = verdict_of_units(*units), verdict_of_units(*units, policy=strict)
 
     assert doubted.validity.doubted(FactCode.IMPLAUSIBLE)
     assert refused.outcome is Outcome.INVALID
@@ -216,7 +216,7 @@ def test_a_candidate_worse_than_the_reference_is_said_though_windows_failed() ->
         unit_of(losses_of(4), "walk", (9,)),
     )
 
-    verdict = verdict_on(*units)
+    verdict = verdict_of_units(*units)
 
     assert any("new is shown worse than walk: CRPS +" in r for r in verdicts.reasons(verdict))
     assert any(
@@ -235,8 +235,8 @@ def test_the_reference_declared_first_is_the_bar() -> None:
     ]
     skilled = dataclasses.replace(POLICY, limits=Limits(min_skill=0.0))
 
-    verdict = verdict_on(*units, policy=skilled)
-    other = verdict_on(units[1], units[0], *units[2:], policy=skilled)
+    verdict = verdict_of_units(*units, policy=skilled)
+    other = verdict_of_units(units[1], units[0], *units[2:], policy=skilled)
 
     assert {each.reference for each in verdict.validity.standings} == {"walk"}
     assert {f.metric: f.outcome for f in verdict.findings}["skill"] is Outcome.PROMOTE
@@ -249,6 +249,6 @@ def test_a_side_is_no_bar_for_itself() -> None:
     units = [unit_of(losses_of(k), arm) for k, arm in enumerate(("walk", "drift", "new"))]
     policy = dataclasses.replace(POLICY, baseline="walk")
 
-    verdict = verdict_on(*units, policy=policy)
+    verdict = verdict_of_units(*units, policy=policy)
 
     assert {each.reference for each in verdict.validity.standings} == {"drift"}

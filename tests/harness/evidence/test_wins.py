@@ -8,12 +8,12 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.comparison import answer, compare, spread_of
+from harness.evidence.comparison import answer, comparison_of, spread_of
 from harness.evidence.estimand import MeanLoss, Wins
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import Pair, lost
 from harness.stats.statistical_power import Plan, Spread, detectable
-from reports.words.facts import why
+from reports.words.reason_words import why
 
 ASK = Question(estimand=Wins(metric="crps"), bound_high=0.05)
 
@@ -46,13 +46,13 @@ def test_effect_is_the_share_lost_less_one_half() -> None:
     old = np.ones((1, 60))
     new = np.where(np.arange(60) % 4 == 0, 100.0, 0.99)[None]
 
-    found = compare(pair_of(new, old), ASK)
+    found = comparison_of(pair_of(new, old), ASK)
 
     assert found.effect.value == pytest.approx(-0.25)
     assert (found.effect.candidate, found.effect.legacy) == (0.25, 0.75)
     assert found.conclusion == "within"
     assert (
-        compare(
+        comparison_of(
             pair_of(new, old), dataclasses.replace(ASK, estimand=MeanLoss(metric="crps"))
         ).effect.value
         > 20
@@ -65,12 +65,12 @@ def test_the_same_loss_counts_half() -> None:
     half = old.copy()
     half[:, ::2] -= 0.5
 
-    some = compare(pair_of(half[:1], old[:1]), ASK)
-    same = compare(pair_of(old[:1], old[:1]), ASK)
+    some = comparison_of(pair_of(half[:1], old[:1]), ASK)
+    same = comparison_of(pair_of(old[:1], old[:1]), ASK)
 
     assert some.effect.value == pytest.approx(-0.25)
     assert (same.effect.value, same.conclusion) == (0.0, "within")
-    assert compare(pair_of(old[:1], old[:1]), dataclasses.replace(ASK, bound_high=0.0)).reason
+    assert comparison_of(pair_of(old[:1], old[:1]), dataclasses.replace(ASK, bound_high=0.0)).reason
 
 
 def test_a_failed_window_is_lost_by_the_candidate_and_never_by_legacy() -> None:
@@ -78,7 +78,7 @@ def test_a_failed_window_is_lost_by_the_candidate_and_never_by_legacy() -> None:
     old, new = np.ones((1, 40)), np.full((1, 40), 0.9)
     new[0, :10], old[0, 10:15] = np.nan, np.nan
 
-    found = compare(pair_of(new, old), ASK)
+    found = comparison_of(pair_of(new, old), ASK)
 
     assert found.effect.candidate == 15 / 40
     assert (found.failed.candidate, found.failed.legacy) == (10, 5)
@@ -88,7 +88,7 @@ def test_nothing_but_failures_has_no_share() -> None:
     """Where nobody gave a number, nobody won."""
     none = np.full((1, 40), np.nan)
 
-    found = compare(pair_of(none, none), ASK)
+    found = comparison_of(pair_of(none, none), ASK)
 
     assert found.conclusion == "undecided"
     assert why(found.reason).endswith("have no number")
@@ -127,7 +127,7 @@ def test_seeds_of_either_side_are_a_source_of_error(side: str) -> None:
     apart = np.array([-1.0, 0.3, 0.7])[:, None] + draw.normal(size=(3, 400)) / 2
     sides = (base + apart - 0.4, base) if side == "candidate" else (base - 0.4, base + apart)
 
-    found = compare(pair_of(*sides), ASK)
+    found = comparison_of(pair_of(*sides), ASK)
 
     share = getattr(found.variances, f"{side}_seeds")
     assert found.estimate("hac").conclusion == "within"
@@ -176,7 +176,7 @@ def test_spread_of_wins_holds_their_share() -> None:
     """Planning from a comparison of wins takes the variance of a share at the one found."""
     draw = np.random.default_rng(7)
 
-    found = compare(pair_of(*draw.normal(size=(2, 1, 400))), ASK)
+    found = comparison_of(pair_of(*draw.normal(size=(2, 1, 400))), ASK)
 
     spread = spread_of(found)
     assert spread is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.experiments.experiment import read_experiment
+from harness.gate.dossier import Dossier
 from harness.gate.judge import fingerprints, judging_digest
 from harness.gate.stored_scores import scoring_digest
 from harness.running.fill import prepare
@@ -87,5 +88,5 @@ def test_code_that_judges_decides(filled, edited_module):
 
     assert {"harness.judging.verdict", "harness.stats.longrun", "harness.evidence.pairing"} <= used
     assert noticed(used, judging_digest, edited_module) == used
-    found = fingerprints(grid, store, grid.experiment.policy)
+    found = fingerprints(Dossier(grid=grid, store=store, policy=grid.experiment.policy))
     assert (found["code"], found["scoring"]) == (judging_digest(), scoring_digest())

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.experiments.experiment import read_experiment
-from harness.gate import judge as gate
+from harness.gate.dossier import Dossier
 from harness.gate.history import standing
 from harness.running.store_folder import open_store
 
@@ -102,10 +102,12 @@ def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -
     arms = [SimpleNamespace(name=name, role="legacy") for name in names]
     grid: Any = SimpleNamespace(experiment=SimpleNamespace(arms=arms))
 
-    family = gate._family(grid, policy)
+    nothing: Any = None
 
-    assert [(each.baseline, each.reference) for each in family] == [
-        (policy.baseline, policy.reference), (policy.reference, None), ("other", policy.reference)
+    others = Dossier(grid=grid, store=nothing, policy=policy).others
+
+    assert [(each.policy.baseline, each.policy.reference) for each in others] == [
+        (policy.reference, None), ("other", policy.reference)
     ]  # fmt: skip
 
 

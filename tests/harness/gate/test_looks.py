@@ -12,6 +12,7 @@ from in_process import InThisProcess, Quiet
 from harness.data.dataset import load
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
+from harness.gate.dossier import Dossier
 from harness.gate.judge import judge_grid, scored, stored_judgement
 from harness.gate.looks import LOOK, TRIED, read_now, record_reading
 from harness.gate.nights import record_night
@@ -141,7 +142,8 @@ def test_of_two_jobs_at_once_one_takes_the_look(tiny, gold):
     data = dataclasses.replace(gold, series=up_to(gold.series, ENDS + 5))
     grid = declare(read_experiment(str(file)), {"GOLD": data}, store)
     fill(grid, store, workers=1, progress=Quiet(), executor=InThisProcess())
-    late = read_now(grid, store, grid.experiment.policy, scored(grid, store).scores)
+    asked = Dossier(grid=grid, store=store, policy=grid.experiment.policy)
+    late = read_now(asked, scored(grid, store).scores)
 
     quick = judge_grid(grid, open_store(Path("runs")), policy=grid.experiment.policy)
     with pytest.raises(StoreError, match="another job took look 2 in the meantime; run the"):
@@ -186,7 +188,7 @@ def test_an_edited_record_ends_with_a_line(tiny, gold, kind):
     """A look, an attempt or a night that was changed by hand is refused by name, never used."""
     file = tiny(*GROWING)
     grid, store, found = night(file, gold, ENDS)
-    record_night(grid, store, grid.experiment.policy, found)
+    record_night(Dossier(grid=grid, store=store, policy=grid.experiment.policy), found)
     store.journal.close()
     connection = sqlite3.connect("runs/records.sqlite")
     connection.execute("UPDATE records SET body = '{}' WHERE kind = ?", (kind,))
@@ -195,7 +197,7 @@ def test_an_edited_record_ends_with_a_line(tiny, gold, kind):
 
     def again():
         grid, store, found = night(file, gold, ENDS)
-        record_night(grid, store, grid.experiment.policy, found)
+        record_night(Dossier(grid=grid, store=store, policy=grid.experiment.policy), found)
 
     with pytest.raises(StoreError, match=rf"{kind}.* its body was changed after it was written"):
         again()

@@ -16,7 +16,7 @@ from harness.judging.declared import Cell, FutureTests, Given
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
-from harness.judging.verdict import Verdict, from_json, judge, to_json
+from harness.judging.verdict import Verdict, from_json, to_json, verdict_on
 from harness.reasons import ReasonCode, reason
 from harness.scoring.scores import Truth, UnitScores
 from reports.words import numbers
@@ -52,7 +52,7 @@ def grid_of(new: float = 0.0, old: float = 0.8, late: float = 0.0) -> list[UnitS
 def judged(scores: list[UnitScores], policy: Policy = POLICY, **given: object) -> Verdict:
     """Judge a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
-    return judge(policy, cells, scores, Given(**given))  # type: ignore[arg-type]  # by name
+    return verdict_on(policy, cells, scores, Given(**given))  # type: ignore[arg-type]  # by name
 
 
 def with_(**changes: object) -> Policy:
@@ -99,7 +99,7 @@ def test_no_waiver_lifts_an_invalid() -> None:
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in grid_of()]
     policy = with_(waivers=(dataclasses.replace(BROKEN, finding="*"),))
 
-    assert judge(policy, cells, scores, Given(today="2030-01-01")).outcome == Outcome.INVALID
+    assert verdict_on(policy, cells, scores, Given(today="2030-01-01")).outcome == Outcome.INVALID
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from harness.experiments.waivers import Waiver
 from harness.judging.conclusion import LIKELY
 from harness.judging.declared import Cell, Given, LargerPlan, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact
-from harness.judging.verdict import Verdict, judge
+from harness.judging.verdict import Verdict, verdict_on
 from harness.scoring.scores import UnitScores
 from reports.words.next_step import next_action, next_step
 
@@ -52,7 +52,7 @@ def judged(scores: tuple[UnitScores, ...], given: Given, **policy: object) -> Ve
     """Judge what is there of a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in grid_of()]
     asked = dataclasses.replace(POLICY, **policy)  # type: ignore[arg-type]  # by name
-    return judge(asked, cells, scores, dataclasses.replace(given, experiment="mine.toml"))
+    return verdict_on(asked, cells, scores, dataclasses.replace(given, experiment="mine.toml"))
 
 
 WAIVED = tuple(

@@ -9,7 +9,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging import selftest
 from harness.judging.conclusion import SelfTest
-from harness.judging.declared import Cell, Given, PlanRecord
+from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Evidence, conclude, gather
@@ -42,8 +42,8 @@ def tried(
 ) -> tuple[Evidence, SelfTest]:
     """Judge all but the first `lost` scores, and the gate."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
-    evidence = gather(policy, cells, scores[lost:], Given())
-    return evidence, self_test(evidence, cells, scores[lost:])
+    evidence = gather(JudgedGrid(policy=policy, declared=cells, scores=scores[lost:]))
+    return evidence, self_test(evidence)
 
 
 def states(found: SelfTest) -> dict[str, str]:
@@ -171,8 +171,7 @@ def test_a_broken_gate_is_caught(
     evidence = tried(scores)[0]
     monkeypatch.setattr(selftest, name, fault if callable(fault) else breaking(name, fault))
 
-    cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
-    found = self_test(evidence, cells, scores)
+    found = self_test(evidence)
 
     verdict = conclude(evidence, self_test=found)
     assert states(found)[part] == "failed"
@@ -193,7 +192,9 @@ def breaking(name: str, fault: str):  # type: ignore[no-untyped-def]  # wraps an
             return dataclasses.replace(found, problems=())
         if name == "by_test":
             return dataclasses.replace(found, lower=-0.5, conclusion="undecided")
-        plan = PlanRecord(experiment=given[2][0].arm, seeds=(), datasets=())
-        return dataclasses.replace(found, given=dataclasses.replace(found.given, plan=plan))
+        first = given[0].scores[0].arm
+        return dataclasses.replace(
+            found, validity=dataclasses.replace(found.validity, reference=first)
+        )
 
     return wrapped

@@ -18,11 +18,19 @@ from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
-from harness.judging.declared import Cell, Given, OriginPlan, PlanRecord
+from harness.judging.declared import Cell, Given, JudgedGrid, OriginPlan, PlanRecord
 from harness.judging.fact import SCHEMA, FactCode
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
+from harness.judging.verdict import (
+    EXIT_CODES,
+    Verdict,
+    conclude,
+    from_json,
+    gather,
+    to_json,
+    verdict_on,
+)
 from harness.scoring.scores import Truth, UnitScores
 from reports.words.sentences import sentence_of
 from reports.words.verdicts import problems, reasons, summary
@@ -69,7 +77,7 @@ def declared(scores: list[UnitScores]) -> list[Cell]:
 
 def judged(scores: list[UnitScores], policy: Policy = POLICY) -> Verdict:
     """Judge a full grid."""
-    return judge(policy, declared(scores), scores)
+    return verdict_on(policy, declared(scores), scores)
 
 
 PLAN = PlanRecord(
@@ -111,9 +119,10 @@ def golden_verdict() -> Verdict:
         cards={"new": {"pretraining data": "no market data"}},
         today="2031-01-01",
     )
-    evidence = gather(policy, declared(scores), scores, given)
+    grid = JudgedGrid(policy=policy, declared=declared(scores), scores=scores, given=given)
+    evidence = gather(grid)
     beside = diagnose(scores, candidate="new", legacy="old", metrics=["crps"], alpha=0.05)
-    tested = self_test(evidence, declared(scores), scores)
+    tested = self_test(evidence)
     return conclude(evidence, self_test=tested, diagnostics=beside)
 
 
@@ -174,7 +183,7 @@ def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
 def test_all_rules_are_judged_and_shown_in_every_case() -> None:
     """Each rule on each dataset has a finding with a sentence, whatever the outcome."""
     for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
-        verdict = judge(POLICY, declared(grid_of()), scores)
+        verdict = verdict_on(POLICY, declared(grid_of()), scores)
 
         assert len(verdict.findings) == 2 * (len(POLICY.rules) + 2)
         assert len({finding.id for finding in verdict.findings}) == len(verdict.findings)
@@ -188,7 +197,7 @@ def test_a_missing_cell_is_invalid(lost: int) -> None:
     cells = declared(scores)
     gone = scores.pop(lost)
 
-    verdict = judge(POLICY, cells, scores)
+    verdict = verdict_on(POLICY, cells, scores)
 
     assert verdict.outcome == Outcome.INVALID
     assert verdict.exit_code == 5
@@ -205,9 +214,9 @@ def test_a_missing_cell_is_invalid(lost: int) -> None:
 )
 def test_an_empty_grid_is_invalid(cells: list[Cell], message: str) -> None:
     """Nothing declared, one side only or nothing scored is INVALID, never green."""
-    assert judge(POLICY, cells, []).outcome == Outcome.INVALID
-    assert message in " ".join(reasons(judge(POLICY, cells, [])))
-    assert judge(POLICY, declared(grid_of()), []).outcome == Outcome.INVALID
+    assert verdict_on(POLICY, cells, []).outcome == Outcome.INVALID
+    assert message in " ".join(reasons(verdict_on(POLICY, cells, [])))
+    assert verdict_on(POLICY, declared(grid_of()), []).outcome == Outcome.INVALID
 
 
 def test_a_cell_scored_twice_or_not_declared_is_invalid() -> None:
@@ -215,8 +224,8 @@ def test_a_cell_scored_twice_or_not_declared_is_invalid() -> None:
     scores = grid_of()
     extra = dataclasses.replace(scores[0], seed=9)
 
-    double = judge(POLICY, declared(scores), [*scores, scores[3]])
-    more = judge(POLICY, declared(scores), [*scores, extra])
+    double = verdict_on(POLICY, declared(scores), [*scores, scores[3]])
+    more = verdict_on(POLICY, declared(scores), [*scores, extra])
 
     assert double.outcome == Outcome.INVALID
     assert "new on GOLD, seed 1 has scores 2 times." in problems(double)
@@ -245,7 +254,7 @@ def test_origins_off_the_planned_stride_are_invalid() -> None:
         keep = np.delete(np.arange(len(unit)), 7)
         short.append(unit.at(keep))
 
-    verdict = judge(POLICY, declared(short), short, Given(stride={"GOLD": STRIDE}))
+    verdict = verdict_on(POLICY, declared(short), short, Given(stride={"GOLD": STRIDE}))
 
     assert verdict.outcome == Outcome.INVALID
     assert "origins are not every 4 sessions" in reasons(verdict)[0]
@@ -352,7 +361,7 @@ def test_order_of_rows_and_units_changes_no_byte() -> None:
     scores = grid_of()
     back = [unit.at(slice(None, None, -1)) for unit in scores[::-1]]
 
-    assert to_json(judge(POLICY, declared(scores), back)) == to_json(judged(scores))
+    assert to_json(verdict_on(POLICY, declared(scores), back)) == to_json(judged(scores))
 
 
 def test_both_sides_are_set_against_the_reference() -> None:
@@ -374,7 +383,7 @@ def test_both_sides_are_set_against_the_reference() -> None:
 def test_record_is_read_back_as_it_was() -> None:
     """Writing and reading a verdict gives the same verdict and the same bytes, all outcomes."""
     for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
-        verdict = judge(POLICY, declared(grid_of()), scores)
+        verdict = verdict_on(POLICY, declared(grid_of()), scores)
 
         text = to_json(verdict)
 
@@ -443,7 +452,7 @@ def test_the_golden_record_is_read_whole() -> None:
 def test_no_sentence_is_stored() -> None:
     """Texts in a record are names, dates, digests and codes, and what users wrote: no prose."""
     scores = grid_of(new=0.5, old=0.5)
-    records = [golden_verdict(), judged(scores), judge(POLICY, declared(scores), scores[1:])]
+    records = [golden_verdict(), judged(scores), verdict_on(POLICY, declared(scores), scores[1:])]
     found = [
         (path, text)
         for verdict in records

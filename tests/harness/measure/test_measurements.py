@@ -39,7 +39,7 @@ from harness.running.store_folder import open_store
 from harness.running.unit import Job
 from harness.verbs.measure import measure_as_asked
 from harness.window import RollingOrigin, up_to
-from reports.words.facts import why, why_all
+from reports.words.reason_words import why, why_all
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from harness.running.meter import why_no_peaks
 from harness.running.store_folder import open_store
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
-from reports.words.facts import why_all
+from reports.words.reason_words import why_all
 
 MIB = 2**20
 SLIGHT = 'Busy"\nwork = 1 #'

@@ -15,6 +15,7 @@ import pytest
 
 from harness.errors import NewerRecordError, StoreError
 from harness.records import journal as module
+from harness.records import sqlite_file
 from harness.records.journal import FILE, Journal
 
 FORK = multiprocessing.get_context("fork")
@@ -163,7 +164,7 @@ def test_a_second_writer_is_told_who_writes_and_ends(journal, tmp_path, monkeypa
 
 def test_a_reader_is_told_who_keeps_it_waiting(journal, tmp_path, monkeypatch):
     """Where another process writes its records out for long, a reader ends and names it."""
-    monkeypatch.setattr(module, "_WAIT_S", 0.1)
+    monkeypatch.setattr(sqlite_file, "_WAIT_S", 0.1)
     other = sqlite3.connect(journal.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
 

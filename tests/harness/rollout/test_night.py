@@ -19,7 +19,7 @@ from harness.rollout.stages import (
     state_of,
 )
 from harness.running import fill
-from reports.rollout_page import render_rollout
+from reports.rollout_page import RolloutPage
 
 FROM = 'fault = "{}"\nfault_from = "2033-05-25"'
 """Ten sessions or so after the first night."""
@@ -385,7 +385,7 @@ def test_late_forecasts_are_counted_and_no_evidence(migration):
     assert back is None
     assert status.seen.late == {"A": 60, "B": 60}
     assert [max(line.sums) for line in status.seen.lines] == [0.0, 0.0]
-    assert "60 origins came late: served, and no evidence" in render_rollout(status)
+    assert "60 origins came late: served, and no evidence" in RolloutPage(status=status).html()
 
 
 @pytest.mark.slow

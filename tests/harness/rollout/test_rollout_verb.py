@@ -13,7 +13,7 @@ from harness.rollout.harm import Fault
 from harness.rollout.settings import read_rollout
 from harness.verbs import nightly
 from harness.verbs.result import Result
-from reports.rollout_page import render_rollout, rollout_text
+from reports.rollout_page import RolloutPage
 
 PLACES = ("--store", "runs", "--data-dir", "data")
 
@@ -169,9 +169,9 @@ def test_the_page_shows_the_whole_migration(migration, fault):
     )
     found.night(5)
     status = found.open().status()
-    page = render_rollout(status)
+    page = RolloutPage(status=status).html()
 
-    assert page == render_rollout(found.open().status())
+    assert page == RolloutPage(status=found.open().status()).html()
     for each in ("rolled back to", "Loss budget", "sentinel at", "Losses of both sides"):
         assert each in page
     assert "fault at " in page
@@ -186,7 +186,7 @@ def test_equal_faults_of_many_requests_are_one_line(migration):
     fault = Fault(day="2033-05-18", series="A", what="new: no answer", served=True)
     seen = dataclasses.replace(status.seen, faults=(fault, fault))
 
-    said = rollout_text(dataclasses.replace(status, seen=seen))
+    said = RolloutPage(status=dataclasses.replace(status, seen=seen)).text()
 
     assert "fault: A 2033-05-18: new: no answer (2 times)" in said.splitlines()
 

@@ -22,11 +22,17 @@ from harness.stats.statistical_power import (
     freedom_of,
     origins_needed,
     precision_of,
-    predicted_power,
     seeds_needed,
 )
 
 NINE = Spread(long_run=0.09)
+
+
+def predicted_power(
+    spread: Spread, plan: Plan, *, effect: float, bound: float, alpha: float
+) -> float:
+    """Chance that a plan shows a true effect to lie below its bound."""
+    return precision_of(spread, plan, alpha).power(bound - effect)
 
 
 def sums_of(count: int, overlap: int, draw: np.random.Generator) -> np.ndarray:
