@@ -307,13 +307,16 @@ class _Setup:
         validation = min(250, max(steps + 25, shortest // 6))
         room = (shortest - validation - 2 - 10 * steps) // steps
         origins = max(2, min(100, room * 2 // 3))
-        return (
-            f"horizon = {steps}        # sessions judged at each origin\n"
-            f"stride = {steps}         # origins do not overlap\n"
-            f"origins = {origins}       # counted back from the end of the data, once\n"
-            f"validation = {validation}    # last sessions before a fit: early stopping and "
-            "residuals\n"
+        lines = (
+            (f"horizon = {steps}", "sessions judged at each origin"),
+            (f"stride = {steps}", "origins do not overlap"),
+            (f"origins = {origins}", "counted back from the end of the data, once"),
+            (
+                f"validation = {validation}",
+                "last sessions before a fit: early stopping and residuals",
+            ),
         )
+        return "".join(f"{said:<18} # {why}\n" for said, why in lines)
 
     def plan_of_logs(self, logs: Sequence[Recorded], horizon: int) -> str:
         """Lines of a plan whose origins are those of the logs.
