@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from harness.gate.rehearsal import Rehearsal
 from harness.judging.declared import Look
@@ -40,62 +41,91 @@ _TRUTHS = {
 }
 
 
-def rehearsal_sections(
-    found: Sequence[Rehearsal], *, title: str, experiment: str, paths: bool
-) -> list[Section]:
-    """What stood in the end for each truth, and how each came there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalPage:
+    """What the nights would have said, and what they would have said of planted truths.
 
-    Parameters
+    Attributes
     ----------
     found
         The nights as they were first, then those with a planted truth.
-    paths
-        With the numbers of every rule at every look, behind a click.
+    experiment
+        As commands name it.
     """
-    real = found[0]
-    (first, _), (last, verdict) = real.looks[0], real.looks[-1]
-    took = "1 look"
-    if len(real.looks) > 1:
-        took = f"{len(real.looks)} looks, the first on {first.until}"
-    said = f"The nights would have said {real.outcome} on {last.until}, after {took}."
-    if real.outcome is Outcome.HOLD:
-        said = f"The nights would still have said HOLD on {last.until}, after {took}."
-    elif real.outcome is Outcome.INVALID:
-        why = problems(verdict)
-        said = f"No conclusion on {last.until}, after {took}: {why[0] if why else 'see below'}"
-    banner = Banner(
-        outcome=real.outcome,
-        meaning=numbers.MEANINGS[real.outcome],
-        candidate=verdict.candidate,
-        legacy=verdict.legacy,
-        title=f"Rehearsal: {title}",
-        said=said,
-        following=_following(found, experiment),
-    )
-    ends = table_of(
-        "What the nights end with",
-        ("Truth", "Ends with", "As it should", "On", "Looks", "Nights"),
-        (
+
+    found: Sequence[Rehearsal]
+    title: str
+    experiment: str
+
+    def sections(self, *, paths: bool) -> list[Section]:
+        """What stood in the end for each truth, and how each came there.
+
+        Parameters
+        ----------
+        paths
+            With the numbers of every rule at every look, behind a click.
+        """
+        found, real = self.found, self.found[0]
+        (first, _), (last, verdict) = real.looks[0], real.looks[-1]
+        took = "1 look"
+        if len(real.looks) > 1:
+            took = f"{len(real.looks)} looks, the first on {first.until}"
+        said = f"The nights would have said {real.outcome} on {last.until}, after {took}."
+        if real.outcome is Outcome.HOLD:
+            said = f"The nights would still have said HOLD on {last.until}, after {took}."
+        elif real.outcome is Outcome.INVALID:
+            why = problems(verdict)
+            said = f"No conclusion on {last.until}, after {took}: {why[0] if why else 'see below'}"
+        banner = Banner(
+            outcome=real.outcome,
+            meaning=numbers.MEANINGS[real.outcome],
+            candidate=verdict.candidate,
+            legacy=verdict.legacy,
+            title=f"Rehearsal: {self.title}",
+            said=said,
+            following=self.following,
+        )
+        ends = table_of(
+            "What the nights end with",
+            ("Truth", "Ends with", "As it should", "On", "Looks", "Nights"),
             (
-                text(each.truth, _TRUTHS[each.truth]),
-                TableCell(text=each.outcome, strong=True),
-                _as_it_should(each),
-                each.looks[-1][0].until,
-                str(len(each.looks)),
-                f"{each.nights:,}",
-            )
-            for each in found
-        ),
-        words=("Ends with", "As it should", "On"),
-        note=f"Planned: {last.most:,} non-overlapping origins of a dataset at most. No model was "
-        "run, nothing was recorded.",
-    )
-    told = Lines(style="plain", lines=(f"{real.outcome}: {said}", f"Next: {banner.following}"))
-    return [
-        Section(id="first", title="", items=(banner,) if paths else (told,)),
-        Section(id="ends", title="How each truth ended", items=(ends,), link="Truths"),
-        *(_stream(each, paths=paths) for each in found),
-    ]
+                (
+                    text(each.truth, _TRUTHS[each.truth]),
+                    TableCell(text=each.outcome, strong=True),
+                    _as_it_should(each),
+                    each.looks[-1][0].until,
+                    str(len(each.looks)),
+                    f"{each.nights:,}",
+                )
+                for each in found
+            ),
+            words=("Ends with", "As it should", "On"),
+            note=f"Planned: {last.most:,} non-overlapping origins of a dataset at most. No model "
+            "was run, nothing was recorded.",
+        )
+        told = Lines(style="plain", lines=(f"{real.outcome}: {said}", f"Next: {banner.following}"))
+        return [
+            Section(id="first", title="", items=(banner,) if paths else (told,)),
+            Section(id="ends", title="How each truth ended", items=(ends,), link="Truths"),
+            *(_stream(each, paths=paths) for each in found),
+        ]
+
+    @property
+    def following(self) -> str:
+        """What the planted truths say of a nightly that is asked like this one."""
+        found, experiment = self.found, self.experiment
+        if found[0].outcome is Outcome.INVALID:
+            return next_step(found[0].looks[-1][1].next_action)
+        seen = {each.truth: _as_it_should(each) for each in found}
+        if "no: promoted" in seen.values():
+            return "A planted truth was promoted, which is wrong: do not rely on such nights yet."
+        nightly = f"`abharness nightly {experiment}` is the job of every night"
+        if seen["arms exchanged"] == "yes":
+            return f"Both planted truths ended as they should; {nightly}."
+        return (
+            "With this many origins even the exchanged arms, which should end in REJECT, stay "
+            f"open; `abharness power {experiment}` says what would decide, and {nightly}."
+        )
 
 
 def _as_it_should(found: Rehearsal) -> str:
@@ -108,22 +138,6 @@ def _as_it_should(found: Rehearsal) -> str:
         return "no: promoted" if found.outcome is Outcome.PROMOTE else "yes"
     told = {Outcome.REJECT: "yes", Outcome.PROMOTE: "no: promoted"}
     return told.get(found.outcome, "not found")
-
-
-def _following(found: Sequence[Rehearsal], experiment: str) -> str:
-    """What the planted truths say of a nightly that is asked like this one."""
-    if found[0].outcome is Outcome.INVALID:
-        return next_step(found[0].looks[-1][1].next_action)
-    seen = {each.truth: _as_it_should(each) for each in found}
-    if "no: promoted" in seen.values():
-        return "A planted truth was promoted, which is wrong: do not rely on such nights yet."
-    nightly = f"`abharness nightly {experiment}` is the job of every night"
-    if seen["arms exchanged"] == "yes":
-        return f"Both planted truths ended as they should; {nightly}."
-    return (
-        "With this many origins even the exchanged arms, which should end in REJECT, stay open; "
-        f"`abharness power {experiment}` says what would decide, and {nightly}."
-    )
 
 
 def _stream(found: Rehearsal, *, paths: bool) -> Section:

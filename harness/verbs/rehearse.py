@@ -39,7 +39,7 @@ def rehearse(
     from harness.running.store_folder import write_text
     from reports.forms.html import html_of
     from reports.forms.terminal import text_of
-    from reports.rehearsal_page import rehearsal_sections
+    from reports.rehearsal_page import RehearsalPage
 
     grid, kept = opened(
         pair.experiment,
@@ -54,15 +54,11 @@ def rehearse(
     wanted = grid.experiment.policy_on(baseline=pair.baseline, candidate=pair.candidate)
     day = "" if since is None else as_date(since, "--from")
     found = rehearsed(grid, kept, policy=wanted, since=day, every=every)
-    asked = {"title": grid.experiment.title, "experiment": pair.experiment}
-    say(
-        text_of(
-            rehearsal_sections(found, **asked, paths=False),
-            width=get_terminal_size((80, 24)).columns,
-        )
-    )
+    title = grid.experiment.title
+    told = RehearsalPage(found=found, title=title, experiment=pair.experiment)
+    say(text_of(told.sections(paths=False), width=get_terminal_size((80, 24)).columns))
     if page is not None:
-        sections = rehearsal_sections(found, **asked, paths=True)
-        head = f"{found[0].outcome}: rehearsal of {grid.experiment.title}"
-        write_text(page, html_of(sections, head=head, title=f"Rehearsal of {asked['title']}"))
+        head = f"{found[0].outcome}: rehearsal of {title}"
+        sections = told.sections(paths=True)
+        write_text(page, html_of(sections, head=head, title=f"Rehearsal of {title}"))
         say(f"page: {page}")

@@ -28,11 +28,11 @@ def render_page(page: PageInput, form: Format) -> str:
 
 def render_history(found: HistoryInput, form: Format) -> str:
     """Write the page of an experiment's nights."""
-    from reports.night_page import sections_of_history
+    from reports.night_page import NightPage
     from reports.svg import chart_style, without_pictures
 
     with chart_style() if form == "html" else without_pictures():
-        sections = sections_of_history(found)
+        sections = NightPage(found=found).sections()
     if form == "md":
         from reports.forms.markdown import markdown_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.judging.findings import Outcome
 from reports.forms import render_history
-from reports.night_page import sections_of_history
+from reports.night_page import NightPage
 from reports.svg import chart_style
 
 
@@ -26,13 +26,13 @@ def found(make_page):
 
 def section(found, name):
     with chart_style():
-        return next(each for each in sections_of_history(found) if each.id == name)
+        return next(each for each in NightPage(found=found).sections() if each.id == name)
 
 
 def test_sections_stand_in_the_order_in_which_they_are_read(found):
     """Outcome, what is new, what could be seen, nights, blocks, costs, events, freshness."""
     with chart_style():
-        ids = [each.id for each in sections_of_history(found)]
+        ids = [each.id for each in NightPage(found=found).sections()]
 
     assert ids == [
         "first",

@@ -28,7 +28,7 @@ from harness.running.store_folder import open_store
 from harness.window import up_to
 from reports.forms.html import html_of
 from reports.forms.terminal import text_of
-from reports.rehearsal_page import rehearsal_sections
+from reports.rehearsal_page import RehearsalPage
 from reports.words.verdicts import rule_name
 
 ENDS = 9000
@@ -232,13 +232,15 @@ def test_a_rehearsal_exchanges_arms_with_other_seeds(tiny, gold):
 
     found = rehearse(grid, store, policy=grid.experiment.policy)
     told = {"title": "Gold", "experiment": "tiny.toml"}
-    sections = rehearsal_sections(found, **told, paths=True)
-    plain = text_of(rehearsal_sections(found, **told, paths=False), width=80)
+    sections = RehearsalPage(found=found, **told).sections(paths=True)
+    plain = text_of(RehearsalPage(found=found, **told).sections(paths=False), width=80)
 
     assert [each.outcome for each in found[1:]] == ["HOLD", "HOLD"]
     assert max(map(len, plain.splitlines())) <= 80
     once = dataclasses.replace(found[0], looks=found[0].looks[-1:])
-    alone = text_of(rehearsal_sections([once, *found[1:]], **told, paths=False), width=200)
+    alone = text_of(
+        RehearsalPage(found=[once, *found[1:]], **told).sections(paths=False), width=200
+    )
     assert "after 1 look." in alone
     assert all(f"{each.truth}  " in plain for each in found)
     page = html_of(sections, head="x", title="y")
@@ -254,7 +256,7 @@ def _told(found, **changed):
     look = dataclasses.replace(look, levels=dict.fromkeys(look.levels, level))
     last = (look, dataclasses.replace(verdict, **changed))
     first = dataclasses.replace(first, looks=(*first.looks[:-1], last))
-    told = rehearsal_sections([first, *others], title="Gold", experiment="x", paths=False)
+    told = RehearsalPage(found=[first, *others], title="Gold", experiment="x").sections(paths=False)
     return " ".join(text_of(told, width=80).split())
 
 
@@ -295,7 +297,9 @@ def test_a_rule_is_shown_as_its_last_look_left_it(tiny, gold):
     )
     first = dataclasses.replace(found[0], looks=(*found[0].looks, later))
 
-    sections = rehearsal_sections([first, *found[1:]], title="Gold", experiment="x", paths=False)
+    sections = RehearsalPage(found=[first, *found[1:]], title="Gold", experiment="x").sections(
+        paths=False
+    )
     told = text_of(sections, width=200)
 
     assert "850.0" not in told

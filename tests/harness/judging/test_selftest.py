@@ -192,7 +192,7 @@ def breaking(name: str, fault: str):  # type: ignore[no-untyped-def]  # wraps an
             return dataclasses.replace(found, problems=())
         if name == "by_test":
             return dataclasses.replace(found, lower=-0.5, conclusion="undecided")
-        first = given[0].scores[0].arm
+        first = f"the first, {given[0].scores[0].arm}"
         return dataclasses.replace(
             found, validity=dataclasses.replace(found.validity, reference=first)
         )
