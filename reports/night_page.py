@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.gate.nights import Night
-from harness.judging.declared import Look
 from harness.judging.findings import Outcome
 from harness.scoring.scores import Flags
 from harness.stats.step import step_in
@@ -121,6 +120,11 @@ class NightPage:
         found = self.found
         look = found.verdict.look
         before = found.looked[-2][0] if len(found.looked) > 1 else None
+        event, since = ("look" if look else "verdict"), dict[str, str]()  # its last origin before
+        if before is not None:
+            since = dict.fromkeys(before.origins, before.until)
+        elif look is None and len(found.entries) > 1:
+            since = {name: span.last for name, span in found.entries[-2].spans.items()}
         chosen: dict[str, Losses] = {}  # the first guardrail on a whole dataset, else a rule
         for each in sorted(found.losses, key=lambda each: each.finding.role != "guardrail"):
             chosen.setdefault(each.finding.dataset, each)
@@ -132,35 +136,43 @@ class NightPage:
             now = look.origins.get(name, 0) if look else sample.independent_n if sample else 0
             then = before.origins.get(name, 0) if before else None
             most = f"of {look.most}" if look else ""
+            added = None if then is None else now - then
+            if look is None and since.get(name):
+                added = int((each.dates > np.datetime64(since[name])).sum())
             rows.append(
                 (
                     name,
                     f"{count:,}",
                     text(f"{now:,}", most),
-                    "first look" if then is None else f"{now - then:,}",
+                    f"first {event}" if added is None else f"{added:,}",
                     f"{found.prospective.get(name, 0):,}",
                 )
             )
         table = table_of(
             "Origins judged",
-            ("Dataset", "All", "Non-overlapping", "New at the last look", "Prospective"),
+            ("Dataset", "All", "Non-overlapping", f"New at the last {event}", "Prospective"),
             rows,
             note="Prospective: forecast before the first session it is judged on, so nobody can "
             "have seen its outcome.",
         )
         charts = [
-            chart for each in primary for chart in (self._dots(each, before), self._moved(each))
+            chart
+            for each in primary
+            for chart in (
+                self._dots(each, since.get(each.finding.dataset, ""), event),
+                self._moved(each),
+            )
         ]
         items: tuple[Block, ...] = (table, Group(style="charts", blocks=tuple(charts)))
         return Section(id="new", title="What is new", items=items, link="New")
 
-    def _dots(self, each: Losses, before: Look | None) -> Chart:
-        """Paired differences by origin, those since the look before in the candidate's ink."""
+    def _dots(self, each: Losses, since: str, event: str) -> Chart:
+        """Paired differences by origin, those since the event before in the candidate's ink."""
         finding = each.finding
         level = float(each.below.mean()) or 1.0
         share = 100 * (each.above - each.below) / level
         days = each.dates.astype("datetime64[D]")
-        new = days.astype(str) > (before.until if before else "9999-12-31")
+        new = days.astype(str) > (since or "9999-12-31")
         figure, axes = new_figure(top=22)
         inks: tuple[tuple[Flags, Ink, float], ...] = ((~new, "muted", 2.2), (new, "candidate", 4.0))
         for rows, ink, size in inks:
@@ -171,12 +183,15 @@ class NightPage:
                 marker="o",
                 markersize=size,
                 color=INKS[ink],
+                clip_on=False,
             )
         axes.axhline(0, color=INKS["ink"], linewidth=0.8)
         years_axis(axes, days)
         value_axis(axes, "% of legacy's mean loss; above 0 the candidate lost more")
         name = numbers.metric_name(finding.metric)
-        told = f"{int(new.sum())} new since the look before" if new.any() else "none marked as new"
+        told = (
+            f"{int(new.sum())} new since the {event} before" if new.any() else "none marked as new"
+        )
         return Chart(
             level=3,
             title=f"{finding.dataset}: {name}, origin by origin",
@@ -197,7 +212,7 @@ class NightPage:
         places = np.unique(
             np.linspace(start, len(days), min(200, len(days) - start + 1)).astype(int)
         )
-        path = np.array([each.effect(slice(0, int(at))) or np.nan for at in places])
+        path = np.array([each.effect(slice(0, int(at))) for at in places], dtype=float)
         figure, axes = new_figure(top=22)
         at = days[places - 1].astype(float)
         axes.plot(at, 100 * path, color=INKS["candidate"], linewidth=1.8)
@@ -353,9 +368,13 @@ class NightPage:
         axes.set_yticks([height for height, _ in _SIGNS.values()], [each.value for each in _SIGNS])
         axes.set_ylim(-1, 3.5)
         axes.set_xlim(-1, max(len(nights), 10))
-        ends = sorted({0, len(nights) - 1})
-        labels = axes.set_xticks(ends, [nights[each].at[:10] for each in ends])
-        labels[-1].label1.set_horizontalalignment("right" if len(ends) > 1 else "center")
+        first, last = nights[0].at[:10], nights[-1].at[:10]
+        if len(nights) < 8:  # the ends are too near each other for a label each
+            labels = axes.set_xticks([0], [first if first == last else f"{first} to {last}"])
+        else:
+            labels = axes.set_xticks([0, len(nights) - 1], [first, last])
+            labels[1].label1.set_horizontalalignment("right")
+        labels[0].label1.set_horizontalalignment("left")
         counts = [
             f"{sum(night.outcome is each for night in nights)} {each.value}"
             for each in _SIGNS

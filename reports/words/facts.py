@@ -11,7 +11,7 @@ from functools import partial
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, listing, metric_name, plural, ratio
-from reports.words.phrases import Phrase, Values, cell_of, filled, sessions_of, where_of, worse_of
+from reports.words.phrases import Phrase, Values, cell_of, filled, where_of, worse_of
 from reports.words.reason_words import phrase
 
 SELF_TEST_TITLES = {
@@ -384,7 +384,11 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.NOTHING_NEW: lambda v: (
         f"nothing new since {v['since']}: {v['outcome']}"
-        + ("" if v["wait"] is None else f", next independent origin in {sessions_of(v['wait'])}")
+        + (
+            f", next independent origin in {plural(v['wait'], 'session')}"
+            if v["wait"] is not None
+            else ""
+        )
     ),
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",

@@ -13,6 +13,7 @@ from reports.words.numbers import (
     listing,
     lower_end,
     metric_name,
+    plural,
 )
 
 Values = Mapping[str, Any]
@@ -95,11 +96,6 @@ def _covered(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join(said)
 
 
-def sessions_of(count: int) -> str:
-    """Sessions with their number."""
-    return f"{count} session" if count == 1 else f"{count} sessions"
-
-
 _NAMES: Mapping[int | str, Callable[[Values], str]] = {
     "_where": where_of,
     "_cell": cell_of,
@@ -114,7 +110,7 @@ _WAYS: Mapping[str, Callable[[Any], str]] = {
     "worse": worse_of,
     "covered": _covered,
     "seeds": _seeds,
-    "sessions": sessions_of,
+    "sessions": lambda count: plural(count, "session"),
     "windows": lambda count: "window" if count == 1 else f"{count} windows",
     "moment": lambda when: "just now" if when == "now" else f"{when} it was timed",
 }

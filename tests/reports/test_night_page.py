@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.gate.history import OriginSpan
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from reports.forms import render_history
 from reports.night_page import NightPage
@@ -79,6 +81,57 @@ def test_without_looks_no_interval_is_claimed_to_hold_every_night(found):
 
     assert "none is planned: all the evidence is looked at once" in page
     assert "No look was planned, so no interval holds at every night." in page
+
+
+def test_without_looks_origins_since_the_verdict_before_are_new(found):
+    """They are counted and marked by the last origin that the verdict before it was passed on."""
+    dates = found.losses[0].dates
+    dataset = found.losses[0].finding.dataset
+    old = {dataset: OriginSpan(origins=97, first=str(dates[0]), last=str(dates[-4]))}
+    two = [dataclasses.replace(found.entries[0], spans=old), found.entries[-1]]
+    plain = dataclasses.replace(found.verdict, look=None)
+
+    table, charts = section(
+        dataclasses.replace(found, verdict=plain, looked=(), entries=two), "new"
+    ).items
+    first, _ = section(
+        dataclasses.replace(found, verdict=plain, looked=(), entries=two[:1]), "new"
+    ).items
+
+    column = [each.title for each in table.columns].index("New at the last verdict")
+    row = next(row for row in table.rows if row[0].text == dataset)
+    assert row[column].text == "3"
+    assert "3 new since the verdict before" in charts.blocks[0].caption
+    assert {row[column].text for row in first.rows} == {"first verdict"}
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [((1, 1), "2021-01-01"), ((1, 2), "2021-01-01 to 2021-01-02")]
+)
+def test_few_nights_have_one_label(found, days, said):
+    """Labels of nights that lie next to each other do not run into each other."""
+    nights = [
+        dataclasses.replace(night, at=f"2021-01-0{day}T02:00:00Z")
+        for night, day in zip(found.nights, days, strict=False)
+    ]
+
+    chart = section(dataclasses.replace(found, nights=nights), "nights").items[1]
+
+    assert re.findall(r">([^<>]*2021[^<>]*)</text>", chart.svg) == [said]
+
+
+def test_commands_in_the_list_of_nights_are_set_as_code(found):
+    """What is quoted in a sentence is code on the page, in a table as above it."""
+    told = dataclasses.replace(
+        found.nights[-1],
+        news=(fact(FactCode.DATA_OLD, dataset="ALPHA", last="2021-01-04", lacking=1234),),
+    )
+
+    page = render_history(dataclasses.replace(found, nights=[*found.nights[:-1], told]), "html")
+
+    assert (
+        "1,234 sessions ago by its calendar (<code>abharness data update ALPHA FILE</code>" in page
+    )
 
 
 def test_every_effect_lies_inside_its_chart(found):
