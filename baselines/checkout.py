@@ -22,7 +22,7 @@ from typing import Any
 
 from baselines.checkout_sources import Sources
 from baselines.weights import some
-from harness.arm import staying
+from harness.arm import generators_kept, staying
 from harness.errors import AbharnessError, ArmError, exception_line
 
 _RESERVED = frozenset(
@@ -272,20 +272,15 @@ def reproducible(seed: int, device: str) -> Iterator[None]:
     import torch
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # theirs
     cpu_alone = nullcontext() if devices else staying(torch.Tensor, torch.nn.Module)
-    with torch.random.fork_rng(devices=devices), cpu_alone:
+    with torch.random.fork_rng(devices=devices), cpu_alone, generators_kept():
         if device == "cpu":  # the other seeds GPUs too: it notes the whole stack for each window
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  # some models shuffle with it
         random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002  # as above
-            random.setstate(python_state)
+        yield
 
 
 def _taken_out(names: frozenset[str]) -> dict[str, ModuleType]:

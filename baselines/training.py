@@ -124,9 +124,7 @@ def train(
         When the training or the validation span holds no window.
     """
     train_starts, validation_starts = _window_starts(material, sizes, schedule.stride)
-    weights = list(model.parameters())  # in one pass, where torch has that for all (none complex)
-    fused = all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
-    optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate, fused=fused)
+    optimizer = _adam(model, schedule.learning_rate)
     shuffle = torch.Generator().manual_seed(seed)
     best, curve, waited = _Best(), list[Epoch](), 0
     for number in range(1, schedule.epochs + 1):
@@ -146,6 +144,13 @@ def train(
         model.load_state_dict(best.weights)
     diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in curve)
     return Training(curve=tuple(curve), best_epoch=best.epoch, diverged=diverged)
+
+
+def _adam(model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam in one pass over the weights, where torch has that for all of them (none complex)."""
+    weights = list(model.parameters())
+    fused = all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
+    return torch.optim.Adam(weights, lr=rate, fused=fused)
 
 
 def working_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

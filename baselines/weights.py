@@ -34,8 +34,17 @@ def read_weights(path: Path) -> dict[str, Any]:
         When the file is not plain weights, or hold NaN.
     """
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-    found: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    found: Any
+    if path.suffix == ".safetensors":
+        try:
+            found = load_file(path)
+        except (OSError, SafetensorError) as problem:
+            raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
+    else:
+        found = _unpickled(path)
     for key in CONTAINERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -126,17 +135,7 @@ def _unpickled(path: Path) -> Any:
         raise ArmError(f"checkpoint '{path.name}' cannot be read: {said}") from problem
 
 
-def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as problem:
-        raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
-
-
-def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def some(names: Sequence[str]) -> str:
+    """The first five of many names."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

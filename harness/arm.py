@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
 
 from harness.errors import (
     ArmError,
@@ -89,6 +92,17 @@ def staying(*kinds: Any) -> Iterator[None]:
     finally:
         for kind, original in zip(kinds, originals, strict=True):
             kind.cuda = original
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Put the global generators of Python and numpy back after a while."""
+    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
+    try:
+        yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(legacy)  # noqa: NPY002
 
 
 Role = Literal["legacy", "candidate", "reference"]

@@ -126,10 +126,10 @@ class Noted:
             said = str(problem).removeprefix(f"{self.where}: ").removeprefix(f"{file}: ")
             self.found.append(said.removeprefix(f"{table} ") if table else said)
 
-    def raise_any(self, error: type[InputError] = ConfigError) -> None:
+    def raise_any(self) -> None:
         """Raise what was noted, if anything was, each text once."""
         if self.found:
-            raise error(f"{self.where}: {'; also '.join(dict.fromkeys(self.found))}")
+            raise ConfigError(f"{self.where}: {'; also '.join(dict.fromkeys(self.found))}")
 
 
 def refuse(where: str, faults: Iterable[str]) -> None:

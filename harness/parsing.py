@@ -74,12 +74,12 @@ def parse_toml(text: str, *, where: str, error: type[InputError] = ConfigError) 
         raise error(f"{where}: not valid TOML: {said}") from None
 
 
-def parse_json(text: str | bytes, *, where: str, error: type[InputError] = StoreError) -> Any:
+def parse_json(text: str | bytes, *, where: str) -> Any:
     """Parse JSON text in UTF-8; `where` names it in errors."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise error(f"{where}: not valid JSON: {one_line(str(problem))[:300]}") from None
+        raise StoreError(f"{where}: not valid JSON: {one_line(str(problem))[:300]}") from None
 
 
 def table(
@@ -88,7 +88,6 @@ def table(
     *,
     where: str,
     given: Mapping[str, Any] | None = None,
-    error: type[InputError] = ConfigError,
 ) -> _Table:
     """Make a dataclass from a table, strictly.
 
@@ -105,17 +104,17 @@ def table(
 
     Raises
     ------
-    InputError
+    ConfigError
         For unknown keys, missing keys and values of another type: all of them, after `where`.
     """
     given = dict(given or {})
     values, faults = fields_of(kind, found, given)
     if faults:
-        raise error(f"{where}: {'; '.join(faults)}")
+        raise ConfigError(f"{where}: {'; '.join(faults)}")
     try:
         return kind(**values, **given)
     except InputError as problem:
-        raise error(f"{where.partition(': ')[0]}: {problem}") from None
+        raise ConfigError(f"{where.partition(': ')[0]}: {problem}") from None
 
 
 def fields_of(

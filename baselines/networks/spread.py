@@ -99,9 +99,21 @@ def report(
         "variance": total,
         "confidence_intervals": _intervals(point, own, tuple(INTERVALS)),
     }
-    if levels:
-        result["quantile_specific"] = _by_level(draws, levels, noise, repairs)
-    return result
+    by_level, width = {}, draws.mean.shape[-1] // max(1, len(levels))
+    for index, level in enumerate(levels):
+        channels = slice(index * width, (index + 1) * width)  # blocks in the original (B-13)
+        if repairs.target_major_report:
+            channels = slice(index, None, len(levels))
+        part, part_noise = _channels(draws, noise, channels)
+        total = part.variance if part_noise is None else part.variance + part_noise
+        spread = _root(total, repairs)
+        by_level[f"quantile_{level}"] = {
+            "prediction": part.mean,
+            "uncertainty": spread,
+            "confidence_intervals": _intervals(part, part_noise, LEVEL_INTERVALS),
+            "certainty_score": 1.0 / (1.0 + spread / (part.mean.abs() + 1e-8)),
+        }
+    return {**result, "quantile_specific": by_level} if levels else result
 
 
 def details(draws: Draws, noise: Tensor | None, repairs: Repairs) -> dict[str, Tensor | None]:
@@ -148,25 +160,3 @@ def _intervals(
 def _channels(draws: Draws, noise: Tensor | None, channels: slice) -> tuple[Draws, Tensor | None]:
     """The forecasts, and the noise of an observation, of some channels only."""
     return draws.of(channels), None if noise is None else noise[channels]
-
-
-def _by_level(
-    draws: Draws, levels: tuple[float, ...], noise: Tensor | None, repairs: Repairs
-) -> dict[str, dict[str, Any]]:
-    """The same figures for the channels of each level: blocks in the original (B-13)."""
-    found, count = {}, len(levels)
-    width = draws.mean.shape[-1] // count
-    for index, level in enumerate(levels):
-        channels = slice(index * width, (index + 1) * width)
-        if repairs.target_major_report:
-            channels = slice(index, None, count)
-        part, part_noise = _channels(draws, noise, channels)
-        total = part.variance if part_noise is None else part.variance + part_noise
-        spread = _root(total, repairs)
-        found[f"quantile_{level}"] = {
-            "prediction": part.mean,
-            "uncertainty": spread,
-            "confidence_intervals": _intervals(part, part_noise, LEVEL_INTERVALS),
-            "certainty_score": 1.0 / (1.0 + spread / (part.mean.abs() + 1e-8)),
-        }
-    return found

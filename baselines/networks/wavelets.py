@@ -114,29 +114,29 @@ class WaveletBands(nn.Module):
         return split
 
 
-def legendre_filters(order: int = ORDER) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def legendre_filters() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Filters H0, H1 of Legendre polynomials on a cell and G0, G1 of their multiwavelets.
 
     Polynomials of the whole cell are written in those of its halves; the wavelets complete
     them by Gram-Schmidt on the polynomials of the left half, in rising degree.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(2 * order)
-    scale = np.sqrt(2 * np.arange(order) + 1)
+    nodes, weights = np.polynomial.legendre.leggauss(2 * ORDER)
+    scale = np.sqrt(2 * np.arange(ORDER) + 1)
 
     def at(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(np.polynomial.legendre.legvander(points, order - 1) * scale, np.float64)
+        return np.asarray(np.polynomial.legendre.legvander(points, ORDER - 1) * scale, np.float64)
 
     halves = [at((nodes + shift) / 2).T * (weights / 2) @ at(nodes) for shift in (-1, 1)]
-    rows = list(np.concatenate(halves, axis=1) / math.sqrt(2))  # [order, 2 * order], orthonormal
-    for degree in range(order):
-        wave = np.eye(2 * order)[degree]
+    rows = list(np.concatenate(halves, axis=1) / math.sqrt(2))  # [k, 2 k], orthonormal
+    for degree in range(ORDER):
+        wave = np.eye(2 * ORDER)[degree]
         for _ in range(2):  # twice, against rounding
             wave = wave - np.stack(rows).T @ (np.stack(rows) @ wave)
         rows.append(wave / np.linalg.norm(wave))
     table = np.stack(rows)
     table[np.abs(table) < 1e-8] = 0.0
-    h, g = torch.from_numpy(table).float().split(order)
-    return h[:, :order], h[:, order:], g[:, :order], g[:, order:]
+    h, g = torch.from_numpy(table).float().split(ORDER)
+    return h[:, :ORDER], h[:, ORDER:], g[:, :ORDER], g[:, ORDER:]
 
 
 class Multiwavelet(nn.Module):

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -26,7 +24,7 @@ from candidates.replacement.backbone_input import CALENDAR, whole_series
 from candidates.replacement.loading import family_of
 from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
-from harness.arm import Epoch, Training
+from harness.arm import Epoch, Training, generators_kept
 from harness.errors import ArmError, one_line
 from harness.window import Context, Rows
 
@@ -281,7 +279,8 @@ def fit(
     recorder = Recorder()
     cut = int(spans.validation[0])
     parts = [series[:, max(0, origin - length) : origin + horizon] for origin in spans.validation]
-    with tempfile.TemporaryDirectory() as folder, _random_state_kept():
+    keeping = torch.random.fork_rng()  # the trainer seeds and uses all generators
+    with tempfile.TemporaryDirectory() as folder, generators_kept(), keeping:
         every = min(plan.every, plan.steps)
         tuned = pipeline.fit(
             [_task(series[:, :cut], horizon)],
@@ -336,18 +335,6 @@ def _training(logs: list[dict[str, float]]) -> Training:
     best = min(finite, key=lambda row: row.validation_loss, default=None)
     diverged = any(not math.isfinite(row.train_loss + row.validation_loss) for row in curve)
     return Training(curve=curve, best_epoch=None if best is None else best.epoch, diverged=diverged)
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Put the global generators back: the trainer seeds and uses them all."""
-    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(own)
-        np.random.set_state(legacy)  # noqa: NPY002
 
 
 def tuned(

@@ -90,13 +90,13 @@ class ArmSubject:
             max(FIT_AT, self.validation + 8 * self.horizon, arm.context_length or 0), LONGEST
         )
 
-    def series(self, arm: Arm, *, seed: int = 0) -> Series:
+    def series(self, arm: Arm) -> Series:
         """A geometric random walk around 100 on weekdays, with a covariate of noise around 0.
 
         Covariates have the names of those the arm reads, and sessions begin two years before the
         last that its weights have seen.
         """
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         named = tuple(arm.reads_columns) if isinstance(arm, ReadsColumns) else ()
         names = named or ("noise",)
         sessions = self.first_origin(arm) + max(AFTER, 2 * self.horizon)

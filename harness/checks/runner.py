@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import random
 import sys
 import time
 import warnings
@@ -16,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from harness.arm import Role, staying
+from harness.arm import Role, generators_kept, staying
 from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import (
@@ -240,14 +237,12 @@ def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
     """Put the global generators of Python, numpy and, where it was loaded before, torch back."""
-    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
     torch = sys.modules.get("torch")
     kept = torch and (torch.get_rng_state(), torch.is_grad_enabled())
     try:
-        yield
+        with generators_kept():
+            yield
     finally:
-        random.setstate(own)
-        np.random.set_state(legacy)  # noqa: NPY002
         if torch and kept:
             torch.set_rng_state(kept[0])
             torch.set_grad_enabled(kept[1])

@@ -67,12 +67,7 @@ def write_check(
             current=True,
             results=tuple(sorted(merged.values(), key=lambda each: number_of(each.code))),
         )
-        content = dataclasses.asdict(record)
-        del content["current"]
-        for row in content["results"]:  # JSON has no number that is not finite: null
-            told = row["measured"].items()
-            row["measured"] = {name: v if math.isfinite(v) else None for name, v in told}
-        store.journal.append_new("check", key, content)
+        store.journal.append_new("check", key, _plain(record))
     return record
 
 
@@ -92,6 +87,16 @@ def read_checks(store: Store) -> list[CheckRecord]:
     newest = store.journal.newest("check").values()
     found = [read_check(store.journal.body(each), where=str(each)) for each in newest]
     return sorted(found, key=lambda each: (each.target, each.kind, each.key))
+
+
+def _plain(record: CheckRecord) -> dict[str, Any]:
+    """As JSON has it: a number that is not finite is null."""
+    content = dataclasses.asdict(record)
+    del content["current"]
+    for row in content["results"]:
+        measured = row["measured"].items()
+        row["measured"] = {name: v if math.isfinite(v) else None for name, v in measured}
+    return content
 
 
 def read_check(content: Mapping[str, Any], *, where: str) -> CheckRecord:

@@ -330,11 +330,11 @@ def legacy_fails(least: int) -> Requirement:
     return Requirement(text=text, ask=ask)
 
 
-def each_fails(names: Sequence[str] = ADVANCED) -> Requirement:
-    """Each of some legacy networks fails at least one predicate."""
+def each_fails() -> Requirement:
+    """Each of the advanced legacy networks fails at least one predicate."""
 
     def ask(found: ClaimEvidence) -> Answer:
-        networks = legacy_networks(found, names)
+        networks = legacy_networks(found, ADVANCED)
         tried = [each for each in networks if each.records]
         why, commands = _missing(networks)
         answer = Answer.of([replace(each.row(), holds=bool(each.failing)) for each in tried])
@@ -342,14 +342,14 @@ def each_fails(names: Sequence[str] = ADVANCED) -> Requirement:
             return Answer.missing(why, *commands, measured=answer.measured)
         return answer
 
-    return Requirement(text=f"each of {', '.join(names)} fails a predicate", ask=ask)
+    return Requirement(text=f"each of {', '.join(ADVANCED)} fails a predicate", ask=ask)
 
 
-def legacy_has(*codes: str, name: str = SAMPLING) -> Requirement:
+def legacy_has(*codes: str) -> Requirement:
     """The legacy network that a defect is told of fails all of some predicates."""
 
     def ask(found: ClaimEvidence) -> Answer:
-        (network,) = legacy_networks(found, [name])
+        (network,) = legacy_networks(found, [SAMPLING])
         rows, held = list[Measurement](), list[bool | None]()
         for code in codes:
             said = _results(network.records, code)
@@ -360,9 +360,9 @@ def legacy_has(*codes: str, name: str = SAMPLING) -> Requirement:
             return Answer(holds=False not in held, measured=tuple(rows))
         left = [code for code, each in zip(codes, held, strict=True) if each is None]
         why = _missing([network])[0] or f"{', '.join(left)} was not tried or does not apply"
-        return Answer.missing(f"whether {name} has it: {why}", network.command, measured=rows)
+        return Answer.missing(f"whether {SAMPLING} has it: {why}", network.command, measured=rows)
 
-    return Requirement(text=f"the legacy {name} fails {', '.join(codes)}", ask=ask)
+    return Requirement(text=f"the legacy {SAMPLING} fails {', '.join(codes)}", ask=ask)
 
 
 def defects_gone() -> Requirement:

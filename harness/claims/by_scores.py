@@ -210,9 +210,9 @@ def scored_by_level(low: int, high: int) -> Requirement:
     return _everywhere(text, measure)
 
 
-def spread_follows_error(level: int = 80) -> Requirement:
+def spread_follows_error() -> Requirement:
     """Wider intervals come with larger errors: the rank correlation is shown above 0."""
-    wide, wrong = f"width_{level}", "absolute_error"
+    wide, wrong = "width_80", "absolute_error"
 
     def measure(found: ClaimEvidence, dataset: str) -> list[Measurement]:
         units = [in_time_order(each) for each in found.scores_of(found.candidate, dataset)]
@@ -229,7 +229,7 @@ def spread_follows_error(level: int = 80) -> Requirement:
         reach = reach_of(units[0])
         pairs, apart = np.stack(columns), non_overlapping(units[0].origin, reach)
         blank = Measurement(
-            what=f"rank correlation of {level} % width and absolute error",
+            what="rank correlation of 80 % width and absolute error",
             arm=found.candidate,
             dataset=dataset,
             source=_units(found, dataset, found.candidate),
@@ -243,9 +243,7 @@ def spread_follows_error(level: int = 80) -> Requirement:
         holds = True if low > 0 else False if high <= 0 else None
         return [dataclasses.replace(blank, value=value, low=low, high=high, holds=holds)]
 
-    text = (
-        f"rank correlation of the {level} % interval's width with the absolute error shown above 0"
-    )
+    text = "rank correlation of the 80 % interval's width with the absolute error shown above 0"
     return _everywhere(text, measure)
 
 

@@ -158,10 +158,7 @@ def _ask_networks(
 ) -> dict[str, _Behind]:
     """Ask arms for their networks, in a process of their own: building one runs the user's code.
 
-    Raises
-    ------
-    ArmError
-        When an arm of the pair cannot be built.
+    `ArmError` when an arm of the pair cannot be built.
     """
     tried = {(check.target, check.use) for check in checks if check.kind == "network"}
     checked = [ref.name for ref in experiment.arms if (ref.name, ref.use) in tried]

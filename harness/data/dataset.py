@@ -167,6 +167,11 @@ def builtin_folder(package: Path = Path(__file__).parents[1]) -> Path:
     raise DataError(f"the built-in datasets are not in {tried}; install abharness again")
 
 
+def is_built_in(file: Path) -> bool:
+    """Whether a manifest or a data file came with the package."""
+    return file.parent.resolve() == builtin_folder().resolve()
+
+
 def search_folders(folders: Sequence[Path]) -> list[Path]:
     """The built-in folder, then `folders`, each once.
 

@@ -332,10 +332,7 @@ def _levels(name: str) -> tuple[str, ...]:
 def _find_header(grid: TextGrid, wanted: Sequence[str], options: ImportOptions) -> Header | None:
     """The row, or the rows, that have the wanted names; None if no row has.
 
-    Raises
-    ------
-    DataError
-        When a wanted name stands there twice: the place, not the file.
+    A wanted name that stands there twice is a `DataError` that names the place, not the file.
     """
     rows = [[plain_name(cell) for cell in row] for row in grid.rows[:_HEAD]]
     if options.header is not None:
@@ -409,10 +406,7 @@ def _named(
 ) -> list[str] | None:
     """Names of all columns, wanted ones by the wanted name; None if one is not there.
 
-    Raises
-    ------
-    DataError
-        When one is there twice.
+    `DataError` when one is there twice.
     """
     names = [" ".join(part) for part in parts]
     called, taken = list(names), set()
@@ -520,10 +514,7 @@ def _table_of(
 def _left_out_above(path: Path, rows: Sequence[Sequence[str]], header: str, noun: str) -> str:
     """What to say of rows above a header.
 
-    Raises
-    ------
-    DataError
-        When more than two of them hold two dates or numbers each.
+    `DataError` when more than two of them hold two dates or numbers each.
     """
     data = sum(
         sum(is_dated(cell) or looks_like_a_number(cell) for cell in row) >= 2 for row in rows

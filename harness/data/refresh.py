@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.dataset import Dataset, builtin_folder, catalogue, find
+from harness.data.dataset import Dataset, catalogue, find, is_built_in
 from harness.data.manifest import UpdateCommand, read_manifest, write_whole
 from harness.data.tables import count_text
 from harness.data.update import Updated, update_file
@@ -69,7 +69,6 @@ def refresh(
     folders: Sequence[Path],
     trust: bool = False,
     tell: Callable[[str], None] = print,
-    today: Date | None = None,
 ) -> Refreshed:
     """Run a dataset's command and append the sessions that it prints.
 
@@ -100,7 +99,7 @@ def refresh(
     try:
         written, reason = place.stat(), ""
         own_group = written.st_gid == os.getegid()  # which many systems let new files be written by
-        if place.parent.resolve() == builtin_folder().resolve() or written.st_uid != os.geteuid():
+        if is_built_in(place) or written.st_uid != os.geteuid():
             reason = "is not yours"
         elif written.st_mode & stat.S_IWOTH or (written.st_mode & stat.S_IWGRP and not own_group):
             reason = "can be written by others"
@@ -111,7 +110,7 @@ def refresh(
         tell(f"{dataset_id}: runs {shlex.join(manifest.update.command)} in {place.parent}")
         raw = _printed(manifest.update, place.parent)
         path = Path(f"output of {manifest.update.command[0]}")
-        updated = update_file(dataset_id, path, folders=folders, raw=raw, today=today)
+        updated = update_file(dataset_id, path, folders=folders, raw=raw)
     except DataError as refused:
         problem = one_line(str(refused))
     note_attempt(place, problem)
@@ -133,10 +132,7 @@ def refresh_all(
 def _printed(update: UpdateCommand, folder: Path) -> bytes:
     """What a command prints; one that is stopped takes along all that it started.
 
-    Raises
-    ------
-    DataError
-        When it cannot be started, fails, takes too long or prints too much or nothing.
+    `DataError` when it cannot be started, fails, takes too long or prints too much or nothing.
     """
     shown = shlex.join(update.command)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -184,7 +180,7 @@ def note_attempt(place: Path, problem: str) -> None:
 
     Where it cannot be written, it is not remembered; a built-in dataset is never updated.
     """
-    if place.parent.resolve() == builtin_folder().resolve():
+    if is_built_in(place):
         return
     day = datetime.now(UTC).date().isoformat()
     content = json.dumps({"schema": 1, "day": day, "problem": problem[:1000]})

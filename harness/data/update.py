@@ -23,9 +23,9 @@ import numpy as np
 from harness.data import tables
 from harness.data.dataset import (
     Dataset,
-    builtin_folder,
     facts_of,
     find,
+    is_built_in,
     load,
     quirks_of,
 )
@@ -140,7 +140,7 @@ def update_file(
         printed: the rows are named and nothing changes.
     """
     place = find(dataset_id, folders)
-    bundled = place.parent.resolve() == builtin_folder().resolve()
+    bundled = is_built_in(place)
     if bundled and to is None:
         hint = "it is complete; name a folder for its continuation"
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
@@ -194,10 +194,7 @@ def _agreeing(
 ) -> tuple[Agreement, list[str]]:
     """How the rows that both have compare, and what to say of it.
 
-    Raises
-    ------
-    DataError
-        When one is not the same and is not to be revised, or only one of both has it.
+    `DataError` when one is not the same and is not to be revised, or only one of both has it.
     """
     old = dataset.series
     found = agreement(old, built.series, place=built.places.__getitem__, steps=built.steps)
@@ -292,7 +289,7 @@ def _promising(
         told = hashlib.sha256(record).hexdigest()
         name = f"{old.id}.revisions.{told[:8]}.csv"
         revisions = RevisionsFile(file=name, sha256=told)
-    bundled = dataset.path.parent.resolve() == builtin_folder().resolve()
+    bundled = is_built_in(dataset.path)
     more = f"; from {series.dates[len(dataset)]} on {path.name}" if bundled else ""
     kept = [text for text in old.quirks if text not in quirks_of(dataset.series)]
     return replace(

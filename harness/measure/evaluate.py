@@ -259,9 +259,7 @@ def _training(side: Side, split: Split) -> TrainingCost | None:
     )
 
 
-def yearly_fits(
-    fit_s: float, plan: RollingOrigin, dates: Dates, *, seeds: int = 1
-) -> YearlyFits | None:
+def yearly_fits(fit_s: float, plan: RollingOrigin, dates: Dates) -> YearlyFits | None:
     """What fitting costs in a year; None where the plan fits once only.
 
     Parameters
@@ -272,14 +270,12 @@ def yearly_fits(
         Fits again every ``refit * stride`` sessions.
     dates : [N]
         Sessions of the data: how many there are in a year.
-    seeds
-        Networks that are kept in use.
     """
     if plan.refit is None:
         return None
     days = float((dates[-1] - dates[0]) / np.timedelta64(1, "D"))
     sessions = (len(dates) - 1) / days * _DAYS_PER_YEAR
-    count = sessions / (plan.refit * plan.stride) * seeds
+    count = sessions / (plan.refit * plan.stride)
     return YearlyFits(fits=count, seconds=count * fit_s)
 
 

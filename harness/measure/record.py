@@ -263,9 +263,7 @@ def record_key(baseline: GridCell, candidate: GridCell, of_class: str) -> str:
     return f"{digest([baseline.line, candidate.line])[:24]}-{of_class}"
 
 
-def read_costs(
-    store: Store, grid: Grid, *, baseline: str, candidate: str, dataset: str | None = None
-) -> Costs:
+def read_costs(store: Store, grid: Grid, *, baseline: str, candidate: str) -> Costs:
     """Read the costs of a pair of arms.
 
     A session of this machine's class is preferred; else the newest of another class, which
@@ -274,11 +272,11 @@ def read_costs(
     Raises
     ------
     ConfigError
-        When an arm or the dataset is not in the grid.
+        When an arm is not in the grid.
     StoreError
         When a record is torn or of a newer version.
     """
-    cells = pair_of(grid, baseline=baseline, candidate=candidate, dataset=dataset)
+    cells = pair_of(grid, baseline=baseline, candidate=candidate)
     pair = record_key(*cells, "")
     keys = [key for key in store.journal.newest("measurement") if key.startswith(pair)]
     if not keys:

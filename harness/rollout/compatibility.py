@@ -173,13 +173,7 @@ def record_checkpoints(opened: OpenRollout) -> list[str]:
 
 
 def _asked(check: OldCheckpoint, opened: OpenRollout) -> tuple[Experiment, dict[str, Split]]:
-    """The experiment of a checkpoint, and its data.
-
-    Raises
-    ------
-    ConfigError
-        When it has no such arm.
-    """
+    """The experiment of a checkpoint, and its data; `ConfigError` when it has no such arm."""
     experiment = read_experiment(str(Path(opened.settings.source).parent / check.experiment))
     names = [arm.name for arm in experiment.arms]
     if check.arm not in names:
@@ -195,10 +189,7 @@ def _asked(check: OldCheckpoint, opened: OpenRollout) -> tuple[Experiment, dict[
 def _forecast(experiment: Experiment, arm: str, part: Split, cutoff: str) -> dict[str, Any]:
     """What an arm forecasts after a session, as JSON has it, and of which rows.
 
-    Raises
-    ------
-    ArmError
-        When it has no forecast.
+    `InputError` when it has no forecast.
     """
     dates = part.dataset.series.dates
     row = int(np.searchsorted(dates, np.datetime64(cutoff), side="right"))

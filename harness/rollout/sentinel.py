@@ -119,15 +119,13 @@ class Sentinel:
         beyond = np.flatnonzero(self.sums(harm) > self.boundary)
         return int(beyond[0]) if len(beyond) else None
 
-    def found_by(self, harm: float, *, share: float = 0.8) -> int | None:
-        """Night, from 1, by which harm beyond the limit from the start on is found.
+    def found_by(self, harm: float) -> int | None:
+        """Night, from 1, by which harm from the start on is found on eight paths of ten.
 
         Parameters
         ----------
         harm
             Loss beyond the limit, in units of the legacy's usual loss.
-        share
-            Of the paths.
 
         Returns
         -------
@@ -136,7 +134,7 @@ class Sentinel:
         """
         sums = _sums(np.minimum(self.paths + harm, self.cap))
         crossed = np.maximum.accumulate(sums, axis=1) > self.boundary
-        reached = np.flatnonzero(crossed.mean(axis=0) >= share)
+        reached = np.flatnonzero(crossed.mean(axis=0) >= 0.8)
         return int(reached[0]) + 1 if len(reached) else None
 
 

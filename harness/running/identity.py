@@ -164,6 +164,20 @@ def process_space() -> str:
     return re.sub("[^A-Za-z0-9]", "", platform.node() + space) or "host"
 
 
+def owner_mark() -> str:
+    """Start of the name of what this process writes for a while: which process of which host."""
+    return f"{process_space()}.{os.getpid()}-"
+
+
+def is_left_over(name: str) -> bool:
+    """Whether the process that an `owner_mark` names is one of this host, and gone."""
+    import psutil
+
+    host, _, process = name.partition("-")[0].rpartition(".")
+    mine = host == process_space() and process.isdigit()
+    return mine and not psutil.pid_exists(int(process))
+
+
 def machine() -> dict[str, str]:
     """Facts about this machine that may change timings, never scores."""
     import psutil

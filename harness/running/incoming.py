@@ -23,7 +23,7 @@ from uuid import uuid4
 from harness.errors import StoreError, escaped
 from harness.parsing import parse_json, parse_record
 from harness.running.due import Work, works
-from harness.running.executor import Finished, LastFit, Task
+from harness.running.executor import Finished, LastFit
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine, unlike
 from harness.running.sealing import Sealed, seal_finished
@@ -96,7 +96,7 @@ def deliver(root: Path, finished: Finished) -> Path:
                 cell=str(cell),
                 fit=fit.key,
                 identity=fit.identity,
-                cutoffs=_days(task, number),
+                cutoffs=task.jobs[number].days,
                 follows=last.state if last else "",
             )
             for number, ((cell, fit), last) in enumerate(zip(task.fits, task.starts, strict=True))
@@ -136,10 +136,6 @@ def claim(folder: Path) -> Path | None:
     return mine
 
 
-def _days(task: Task, number: int) -> tuple[str, ...]:
-    return tuple(map(str, task.jobs[number].cutoffs))
-
-
 def arrived(root: Path) -> Iterator[tuple[Path, Delivery | StoreError]]:
     """Folders in the `incoming/` of a store, each with its note or what is wrong with that."""
     for folder in sorted(each for each in (root / INCOMING).glob("[!.]*") if each.is_dir()):
@@ -161,7 +157,7 @@ def undelivered(root: Path, asked: Sequence[Work]) -> list[Work]:
         work
         for work in asked
         if not there.issuperset(
-            (fit.key, _days(work.task, number), digest(cell.environment))
+            (fit.key, work.task.jobs[number].days, digest(cell.environment))
             for number, (cell, fit) in enumerate(work.task.fits)
         )
     ]
@@ -240,7 +236,7 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
     }
     deliveries.sort(key=lambda each: firsts.get(each[0], ""))  # none before what it starts from
     due = {
-        (one.fit.key, _days(work.task, number)): (work, number)
+        (one.fit.key, work.task.jobs[number].days): (work, number)
         for work in works(grid, store, grid.cells).works
         for number, one in enumerate(work.due)
     }

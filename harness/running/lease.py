@@ -59,13 +59,19 @@ def lease(
     import psutil
 
     path = HOST_FILE if file is None else file
+    handle = -1
     try:
-        handle = _opened(path)
-    except ConfigError as problem:
+        with suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        if handle < 0:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            with suppress(OSError):
+                os.fchmod(handle, 0o666)  # whatever the umask: other users wait for us as well
+    except OSError as problem:
+        said = f"{path}: the lock cannot be opened: {problem}"
         if kind == "alone":
-            raise
-        tell(f"{problem}; measurements on this host cannot wait for this run")
-        handle = -1
+            raise ConfigError(said) from None
+        tell(f"{said}; measurements on this host cannot wait for this run")
     if handle < 0:
         yield handle
         return
@@ -78,19 +84,6 @@ def lease(
         yield handle
     finally:
         os.close(handle)  # a process that inherited it keeps the lease until it ends, too
-
-
-def _opened(path: Path) -> int:
-    """Open the lock file, making it writable for everyone where it is not there."""
-    try:
-        with suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except OSError as problem:
-        raise ConfigError(f"{path}: the lock cannot be opened: {problem}") from None
-    with suppress(OSError):
-        os.fchmod(handle, 0o666)  # whatever the umask: other users wait for us as well
-    return handle
 
 
 def _acquire(

@@ -290,7 +290,7 @@ class OnRay:
             seeds=experiment.run.seeds,
             data_folders=self._data_folders,
             cutoffs={
-                name: _days(self._grid.splits[name].cutoffs)
+                name: (part := self._grid.splits[name]).days(part.issued.origin)
                 for name in {each.dataset for each, _ in task.fits}
             },
             results=results,
@@ -303,7 +303,7 @@ class OnRay:
                     fit=fit.key,
                     identity=fit.identity,
                     device=each.device,
-                    cutoffs=_days(job.cutoffs),
+                    cutoffs=job.days,
                     kept="" if kept is None else str(kept.resolve()),
                     chain=tuple(one.key for one in each.fits if each.continues),
                     last=str(last.folder.resolve()) if last else "",
@@ -318,10 +318,6 @@ class OnRay:
             store=str(self._store),
             sign=self._sign.name,
         )
-
-
-def _days(cutoffs: Dates) -> tuple[str, ...]:
-    return tuple(np.datetime_as_string(cutoffs, "D").tolist())
 
 
 def _connected(address: str) -> Any:

@@ -361,11 +361,13 @@ def read_table(path: Path, content: bytes | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path if content is None else pa.BufferReader(content)) as file:
-            found = file.read()
+        source = path if content is None else pa.BufferReader(content)
+        with pq.ParquetFile(source, pre_buffer=False) as file:
+            found = file.read(use_threads=False)  # small tables: threads cost more than they save
     except (OSError, pa.ArrowException) as problem:
         raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))[:300]}") from None
-    twice = {name for name in found.column_names if found.column_names.count(name) > 1}
+    names = found.column_names  # a list that is made at each asking
+    twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise TornTableError(f"{path}: duplicate columns: {', '.join(sorted(twice))}")
     return found

@@ -41,7 +41,7 @@ import numpy as np
 from harness.errors import DamagedRecordsError, StoreError
 from harness.parsing import parse_json, parse_record
 from harness.records.journal import FILE, Journal, Record
-from harness.running.identity import process_space
+from harness.running.identity import is_left_over, owner_mark
 from harness.running.parts import Part, read_part
 from harness.running.sources import digest, file_digest
 from harness.window import Dates
@@ -384,7 +384,7 @@ class Store:
     @contextmanager
     def _draft(self) -> Iterator[Path]:
         """A folder to write into, swept when this process is gone."""
-        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
+        folder = Path(tempfile.mkdtemp(prefix=owner_mark(), dir=self.root / "tmp"))
         try:
             yield folder
         except OSError as problem:  # what a full disk refuses while it is written has no name
@@ -439,12 +439,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what killed processes of this host left in `tmp/`, and drafts a day old."""
-        import psutil
-
-        host = _owner().rpartition(".")[0]
         for folder in (self.root / "tmp").iterdir():
-            owner, _, process = folder.name.partition("-")[0].rpartition(".")
-            gone = owner == host and process.isdigit() and not psutil.pid_exists(int(process))
+            gone = is_left_over(folder.name)
             with suppress(FileNotFoundError):  # its owner has just removed it
                 if gone or folder.stat().st_mtime < time.time() - 86400:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -460,11 +456,6 @@ class Store:
 def bytes_digest(content: bytes) -> str:
     """Hash of a file's content."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _owner() -> str:
-    """Start of a temporary folder's name: which process of which host writes it."""
-    return f"{process_space()}.{os.getpid()}-"
 
 
 def is_store(root: Path) -> bool:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from harness.errors import one_line, refused_by_system
-from harness.running.identity import process_space
+from harness.running.identity import is_left_over, owner_mark
 
 FAULTS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
 """Signals that mean the arm's own code crashed."""
@@ -44,21 +44,18 @@ _GRACE_S = 10.0
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 _NO_ANSWER = 75  # EX_TEMPFAIL
 _VOUCHED_BYTES = 1 << 24
+_SCRATCH = "abharness-"
 
 
 def scratch_prefix() -> str:
     """Start of the name of a scratch folder: which process of which host answers for it."""
-    return f"abharness-{process_space()}.{os.getpid()}-"
+    return f"{_SCRATCH}{owner_mark()}"
 
 
 def sweep_scratch() -> None:
     """Remove scratch folders of this host whose process was killed, and its supervisor with it."""
-    import psutil
-
-    space = scratch_prefix().rpartition(".")[0]
-    for folder in Path(tempfile.gettempdir()).glob(f"{space}.*-*"):
-        owner = folder.name.removeprefix(f"{space}.").partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        if is_left_over(folder.name.removeprefix(_SCRATCH)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -91,6 +91,11 @@ class Job:
         """The last session seen at each origin, [W]."""
         return self.series.dates[self.windows.origin - 1]
 
+    @property
+    def days(self) -> tuple[str, ...]:
+        """The same as ISO dates."""
+        return tuple(np.datetime_as_string(self.cutoffs, "D").tolist())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
@@ -143,10 +148,10 @@ class UnitResult:
     trace: str = ""
 
     @classmethod
-    def blank(cls, windows: Windows, reason: str = "not run") -> UnitResult:
-        """Every window failed, for the same reason."""
+    def blank(cls, windows: Windows) -> UnitResult:
+        """Every window failed: none was asked for yet."""
         empty = np.full((len(windows), windows.horizon), np.nan)
-        return cls(reason=[reason] * len(windows), point=empty)
+        return cls(reason=["not run"] * len(windows), point=empty)
 
     @property
     def forecast(self) -> Forecast:
@@ -294,10 +299,7 @@ def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> 
 def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
     """Keep a fit and give a new arm that was restored from it; the arm itself where that fails.
 
-    Raises
-    ------
-    ArmError
-        When that fails and the next fit is to start from it.
+    An `ArmError` where the next fit is to start from what cannot be kept.
     """
 
     def kept() -> Arm:

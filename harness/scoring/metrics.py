@@ -382,33 +382,32 @@ class Aggregated:
     missing: int
 
 
-def _aggregates() -> tuple[Aggregate, ...]:
-    loss = partial(Aggregate, comparable=True, scaled=True, unit="target")
-    ratio = partial(Aggregate, comparable=True)
-    return (
-        loss(name="crps", of="crps", title="CRPS"),
-        loss(name="rmse", of="squared_error", title="RMSE", rooted=True),
-        loss(name="mae", of="absolute_error", title="MAE"),
-        ratio(name="mape", of="percentage_error", title="MAPE", unit="%", factor=100),
-        ratio(name="smape", of="symmetric_error", title="sMAPE", unit="%", factor=100),
-        ratio(name="mase", of="scaled_error", title="MASE", unit="naive steps"),
-        ratio(name="rmsse", of="scaled_square", title="RMSSE", unit="naive steps", rooted=True),
-        loss(name="pinball", of="pinball", title="pinball loss"),
-        ratio(name="wql", of="pinball", over="actual_size", title="WQL", unit=""),
-        *(loss(name=f"pinball_{u}", of=f"pinball_{u}", title=f"pinball {u} %") for u in PINBALL),
-        *(loss(name=f"winkler_{u}", of=f"winkler_{u}", title=f"Winkler {u} %") for u in CENTRAL),
-        Aggregate(name="bias", of="error", title="bias", unit="target"),
-        *(_of_interval("coverage", at, unit="%", factor=100.0) for at in CENTRAL),
-        *(_of_interval("width", at, unit="target", factor=1.0) for at in CENTRAL),
-    )
-
-
 def _of_interval(what: str, at: int, *, unit: str, factor: float) -> Aggregate:
     name = f"{what}_{at}"
     return Aggregate(name=name, of=name, title=f"{what} {at} %", unit=unit, factor=factor)
 
 
-_AGGREGATES = {each.name: each for each in _aggregates()}
+_loss = partial(Aggregate, comparable=True, scaled=True, unit="target")
+_ratio = partial(Aggregate, comparable=True)
+_AGGREGATES = {
+    each.name: each
+    for each in (
+        _loss(name="crps", of="crps", title="CRPS"),
+        _loss(name="rmse", of="squared_error", title="RMSE", rooted=True),
+        _loss(name="mae", of="absolute_error", title="MAE"),
+        _ratio(name="mape", of="percentage_error", title="MAPE", unit="%", factor=100),
+        _ratio(name="smape", of="symmetric_error", title="sMAPE", unit="%", factor=100),
+        _ratio(name="mase", of="scaled_error", title="MASE", unit="naive steps"),
+        _ratio(name="rmsse", of="scaled_square", title="RMSSE", unit="naive steps", rooted=True),
+        _loss(name="pinball", of="pinball", title="pinball loss"),
+        _ratio(name="wql", of="pinball", over="actual_size", title="WQL", unit=""),
+        *(_loss(name=f"pinball_{u}", of=f"pinball_{u}", title=f"pinball {u} %") for u in PINBALL),
+        *(_loss(name=f"winkler_{u}", of=f"winkler_{u}", title=f"Winkler {u} %") for u in CENTRAL),
+        Aggregate(name="bias", of="error", title="bias", unit="target"),
+        *(_of_interval("coverage", at, unit="%", factor=100.0) for at in CENTRAL),
+        *(_of_interval("width", at, unit="target", factor=1.0) for at in CENTRAL),
+    )
+}
 AGGREGATES: Mapping[str, Aggregate] = _AGGREGATES
 """Every aggregate by name: what tables show and policies name."""
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture
 def edited_module(monkeypatch: pytest.MonkeyPatch):
     """Read the files of modules with some code added, as long as the context lasts."""
+    module_file = cache(sources.Place.module)
 
     @contextmanager
     def edited(*names: str, added: str) -> Iterator[None]:
@@ -131,6 +133,7 @@ def edited_module(monkeypatch: pytest.MonkeyPatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_bytes", edited_bytes)
+            patch.setattr(sources.Place, "module", module_file)  # no file comes or goes
             read_anew()
             yield
         read_anew()

@@ -68,12 +68,12 @@ def lengths_work(subject: Subject) -> Measured:
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
 
 
-def shape_fault(subject: Subject, model: Any, *, count: int = 2) -> str:
-    """What is wrong with the shape of a forecast; empty when nothing is."""
-    found, fault = attempt(lambda: tuple(forecast(model, make_batch(subject.sizes, count)).shape))
+def shape_fault(subject: Subject, model: Any) -> str:
+    """What is wrong with the shape of a forecast of two samples; empty when nothing is."""
+    found, fault = attempt(lambda: tuple(forecast(model, make_batch(subject.sizes, 2)).shape))
     if fault:
         return fault
-    wanted = (count, subject.sizes.pred_len, width_of(subject, model))
+    wanted = (2, subject.sizes.pred_len, width_of(subject, model))
     return "" if found == wanted else f"shape {list(found)}, wanted {list(wanted)}"
 
 

@@ -200,9 +200,14 @@ def lag_is_found(subject: Subject) -> Measured:
     misses, tried = list[str](), 0
     worst = 0
     for name, module in found:
-        if not _pass_through(module):
+        maps = [getattr(module, each) for each in PROJECTIONS]
+        if any(len(set(linear.weight.shape)) != 1 for linear in maps):
             continue
         with torch.no_grad():
+            for linear in maps:
+                torch.nn.init.eye_(linear.weight)
+                if linear.bias is not None:
+                    linear.bias.zero_()
             for label, true, lag in _lags(module):
                 tried += 1
                 if lag != true:
@@ -212,21 +217,6 @@ def lag_is_found(subject: Subject) -> Measured:
         raise NotApplicableError("its projections are not square")
     said = f"{len(misses)} of {tried} lags missed" + (f", such as {misses[0]}" if misses else "")
     return Measured(value=worst, said=said, more={"missed": len(misses), "tried": tried})
-
-
-def _pass_through(module: Any) -> bool:
-    """Make the four linear maps the identity; False where they are not square."""
-    import torch
-
-    maps = [getattr(module, name) for name in PROJECTIONS]
-    if any(len(set(linear.weight.shape)) != 1 for linear in maps):
-        return False
-    with torch.no_grad():
-        for linear in maps:
-            torch.nn.init.eye_(linear.weight)
-            if linear.bias is not None:
-                linear.bias.zero_()
-    return True
 
 
 def _lags(module: Any) -> Iterator[tuple[str, int, int]]:

@@ -56,7 +56,7 @@ class ProbeBatch:
         return dataclasses.replace(self, x_enc=x_enc, x_dec=self.x_dec if x_dec is None else x_dec)
 
 
-def make_batch(sizes: NetworkSizes, count: int, *, seed: int = 0, noise: float = 0.7) -> ProbeBatch:
+def make_batch(sizes: NetworkSizes, count: int, *, seed: int = 0) -> ProbeBatch:
     """Draw `count` samples: a wave of its own period in each channel, and noise."""
     import torch
 
@@ -67,7 +67,7 @@ def make_batch(sizes: NetworkSizes, count: int, *, seed: int = 0, noise: float =
     phase = 2 * math.pi * torch.rand(shape, generator=generator)
     time = torch.arange(steps, dtype=torch.float32).view(1, -1, 1)
     waves = torch.sin(2 * math.pi * time / period + phase)
-    values = waves + noise * torch.randn(count, steps, channels, generator=generator)
+    values = waves + 0.7 * torch.randn(count, steps, channels, generator=generator)
     length = max(sizes.seq_len, sizes.label_len) + sizes.pred_len
     marks = torch.rand(count, length, sizes.marks, generator=generator)
     if sizes.whole_marks:
@@ -165,13 +165,13 @@ def apart(first: Tensor, second: Tensor) -> float:
     return largest(first - second) / max(1.0, largest(first))
 
 
-def quiet(subject: Subject, *, seed: int = 0) -> Any:
+def quiet(subject: Subject) -> Any:
     """Build a network whose dropout layers drop nothing."""
     from torch import nn
 
     if subject.varies and "dropout" in subject.config:
         subject = subject.changed(dropout=0.0)
-    model = subject.build(seed=seed)
+    model = subject.build()
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

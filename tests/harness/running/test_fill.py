@@ -19,7 +19,8 @@ from harness.running.cells import read_cell
 from harness.running.executor import LocalProcesses
 from harness.running.fill import default_workers, prepare
 from harness.running.grid import select
-from harness.running.store_folder import Store, _owner, open_store
+from harness.running.identity import owner_mark
+from harness.running.store_folder import Store, open_store
 
 pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
 
@@ -487,7 +488,7 @@ def test_left_overs_of_the_dead_are_swept(tiny, call, in_process):
     open_store(Path("runs"))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    busy = f"{_owner()}busy"
+    busy = f"{owner_mark()}busy"
     torn = busy.replace(f".{os.getpid()}-", f".{gone.pid}-")
     for name in (torn, busy):
         (Path("runs/tmp") / name).mkdir()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from harness.errors import StoreError
+from harness.running.identity import owner_mark
 from harness.running.parts import Part
 from harness.running.store_folder import Seal, StoredFit, bytes_digest, open_store
-from harness.running.store_folder import _owner as store_owner
 
 FIT = "f" * 64
 
@@ -126,7 +126,7 @@ def test_sweep_removes_what_dead_processes_left(tmp_path):
     """Drafts of dead processes go; those of living ones and of other hosts stay."""
     store = open_store(tmp_path)
     names = ["999999999-x", f"{os.getpid()}-x"]
-    here = store_owner().rpartition(".")[0]
+    here = owner_mark().rpartition(".")[0]
     folders = [tmp_path / "tmp" / f"{here}.{name}" for name in names]
     elsewhere = tmp_path / "tmp" / "otherhost.999999999-x"
     for folder in (*folders, elsewhere):
