@@ -206,20 +206,26 @@ class House:
         functions = [name for place, name in seen if name in self.modules[place].functions]
         return len(functions), len(rooms)
 
-    def private_helpers(self) -> tuple[int, int]:
-        """How many private functions of modules there are, and how many have one place of use."""
+    def private_helpers(self, *, methods: bool) -> str:
+        """How many private functions there are, and how many have one place of use in their module.
+
+        With `methods`, those of private classes and private ones of any class count as well: making
+        a method of a function is no way to have fewer of them.
+        """
         helpers = single = 0
         for module in self.modules.values():
             used = Counter(
-                each.id
+                each.id if isinstance(each, ast.Name) else each.attr
                 for each in ast.walk(module.tree)
-                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+                if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load)
             )
-            for name in module.functions:
-                if "." not in name and name.startswith("_") and not name.startswith("__"):
+            for qualified in module.functions:
+                *owner, name = qualified.split(".")
+                private = any(part.startswith("_") for part in (*owner, name))
+                if private and not name.startswith("__") and (methods or not owner):
                     helpers += 1
                     single += used[name] <= 1
-        return helpers, single
+        return f"{helpers}, used once: {single} ({single / max(helpers, 1):.0%})"
 
     def twice(self) -> tuple[list[str], list[str]]:
         """Names of files, then of classes, that occur more than once."""
@@ -251,11 +257,11 @@ def main() -> None:
     lines = sum(each.text.count("\n") for each in house.modules.values())
     importers = Counter(used for name, all_ in house.imports.items() for used in all_ - {name})
     lonely = sum(importers[each.name] == 1 for each in files_of_code)
-    helpers, single = house.private_helpers()
     files, classes = house.twice()
     print(f"house: {len(files_of_code)} modules, {lines} lines without tests")
     print(f"modules with a single importer: {lonely}")
-    print(f"private helpers: {helpers}, used once: {single} ({single / max(helpers, 1):.0%})")
+    print(f"private helpers: {house.private_helpers(methods=False)}")
+    print(f"with methods: {house.private_helpers(methods=True)}")
     print(f"file names that occur twice: {', '.join(files) or 'none'}")
     print(f"class names that occur twice: {', '.join(classes) or 'none'}")
 
