@@ -87,10 +87,7 @@ def read_series(manifest: Path) -> tuple[str, Series]:
     raw = tables.read_bytes(file)
     if hashlib.sha256(raw).hexdigest() != known.sha256:
         raise DataError(f"{file}: is not the file that {manifest.name} describes (sha256 differs)")
-    if tables.is_parquet(raw):
-        rows = tables.read_arrow_table(file, raw, wanted=columns.names)
-    else:
-        rows = tables.read_text_table(file, tables.decode(file, raw))
+    rows = tables.read_data(file, raw, wanted=columns.names)
     target = tables.numbers(rows, columns.target, prices=True)
     series = Series(
         dates=tables.iso_dates(rows, columns.date),

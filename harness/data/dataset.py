@@ -323,10 +323,7 @@ def _read_once(path: Path) -> Dataset:
     manifest = read_manifest(path)
     file = path.parent / manifest.file
     raw = tables.read_bytes(file)
-    if tables.is_parquet(raw):
-        table = tables.read_arrow_table(file, raw, wanted=manifest.columns.names)
-    else:
-        table = tables.read_text_table(file, tables.decode(file, raw))
+    table = tables.read_data(file, raw, wanted=manifest.columns.names)
     series = _series(table, manifest)
     digest = hashlib.sha256(raw).hexdigest()
     if len(table) != manifest.rows:

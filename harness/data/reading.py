@@ -82,7 +82,7 @@ def read_table(
     DataError
         When there is no such table: one line that says what the file is instead.
     """
-    if tables.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
+    if tables.is_arrow(raw):
         return _of_arrow(path, raw, wanted)
     if raw.startswith(b"PK\x03\x04"):
         return _of_workbook(path, raw, wanted, options, faults)
@@ -109,7 +109,7 @@ def first_cells(path: Path, raw: bytes, *, known: Collection[str]) -> dict[str, 
     known
         Names, in lower case, that a row without a column of dates below it is a header by.
     """
-    if tables.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
+    if tables.is_arrow(raw):
         table = tables.read_arrow_table(path, raw)
         every = zip(table.names, table.cells, strict=True)
         return {" ".join(_levels(name)): list(cells[:20]) for name, cells in every}

@@ -235,6 +235,11 @@ def is_parquet(raw: bytes) -> bool:
     return raw.startswith(b"PAR1")
 
 
+def is_arrow(raw: bytes) -> bool:
+    """Whether the bytes of a file are Parquet, Feather or Arrow, whatever its name ends in."""
+    return is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1"))
+
+
 def decode(
     path: Path, raw: bytes, *, encoding: str | None = None, hint: str = "save it as UTF-8"
 ) -> str:
@@ -280,6 +285,19 @@ def expect_table(path: Path, text: str) -> None:
         if start.startswith(starts):
             begin = f"; it says {shown(said)}" if "page" in kind or len(text) < 500 else ""
             raise DataError(f"{path}: {kind}{begin}; download it again or save it as CSV")
+
+
+def read_data(path: Path, raw: bytes, *, wanted: Collection[str]) -> TextTable:
+    """The wanted columns of a dataset's file: Parquet, or a plain CSV with whatever it has.
+
+    Raises
+    ------
+    DataError
+        As `read_arrow_table` and `read_text_table`.
+    """
+    if is_parquet(raw):
+        return read_arrow_table(path, raw, wanted=wanted)
+    return read_text_table(path, decode(path, raw))
 
 
 def read_text_table(path: Path, text: str) -> TextTable:
