@@ -24,6 +24,7 @@ from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store_folder import open_store
 from reports.words import facts as words
+from reports.words import reason_words
 
 pytestmark = pytest.mark.usefixtures("known_charts")  # its pages show one market
 
@@ -119,8 +120,8 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
-    for code in words.REASONS:
-        monkeypatch.setitem(words.REASONS, code, lambda values: "for another reason")
+    for code in reason_words.REASONS:
+        monkeypatch.setitem(reason_words.REASONS, code, lambda values: "for another reason")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
 
     code, out, _ = call("replay", folder)
