@@ -13,10 +13,11 @@ from scipy.stats import t
 from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
-from harness.evidence.comparison import answer, comparison_of
+from harness.evidence.comparison import answer
 from harness.evidence.estimand import Coverage, MeanLoss, RootLoss
 from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides, pair
+from harness.evidence.prospects import comparison_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast

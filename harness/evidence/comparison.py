@@ -23,7 +23,6 @@ from harness.evidence.estimates import (
     lean_in,
     seed_variance,
     shaken,
-    vary,
 )
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
@@ -35,45 +34,9 @@ from harness.stats.longrun import (
     centred,
     first_order,
     shares_of,
-    true_share,
 )
-from harness.stats.statistical_power import (
-    LEAST_INDEPENDENT,
-    Plan,
-    Spread,
-    Veto,
-    chance_of_deciding,
-    detectable,
-    origins_needed,
-    seeds_needed,
-)
+from harness.stats.statistical_power import LEAST_INDEPENDENT
 from harness.window import Dates
-
-REACHABLE = 100
-"""More than this many times the origins or seeds there are is called out of reach."""
-
-
-EFFECTS = (0.0, -0.05, -0.1, -0.3)
-"""True effects for which the chance of deciding is told."""
-SOON = 366
-"""Days ahead beyond which a date is no answer."""
-
-
-def date_of_more(both: Pair, more: int) -> str | None:
-    """ISO date by which `more` further independent origins and their steps exist, if that is soon.
-
-    Sessions are turned into days at the pace of the origins there are. None where more than a
-    year lies ahead.
-    """
-    rows = int(both.origin[-1] - both.origin[0])
-    days = int((both.origin_date[-1] - both.origin_date[0]).astype("timedelta64[D]").astype(int))
-    stride = int(np.diff(both.origin).min())
-    sessions = more * both.overlap * stride + both.reach
-    wait = math.ceil(sessions * days / rows)
-    if wait > SOON:
-        return None
-    ahead = np.timedelta64(wait, "D")
-    return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,105 +271,6 @@ class Comparison:
         return next((each for each in self.estimates if each.method == method), None)
 
 
-def plan_of(found: Comparison) -> Plan:
-    """Say how much a comparison looked at."""
-    sample = found.sample
-    return Plan(
-        n=sample.n,
-        overlap=sample.overlap,
-        candidate_seeds=sample.candidate_seeds,
-        legacy_seeds=sample.legacy_seeds,
-        bounds=len(found.question.bounds),
-        among_looks=found.question.among_looks,
-    )
-
-
-def spread_of(found: Comparison) -> Spread | None:
-    """Say how relative differences vary, for planning; None where a comparison found nothing."""
-    known, sample = found.variances, found.sample
-    if known is None:
-        return None
-    one = sample.n / true_share(sample.n, sample.overlap, known.rho)  # from the mean to one origin
-    share, effect = found.estimand.share_at(found.effect.candidate), found.effect.value
-    ratio = share if share is not None else 1.0
-    if found.estimand.relative and effect is not None:
-        ratio = 1 + effect
-    return Spread(
-        long_run=known.origins * one,
-        level=(known.level or 0.0) * one,
-        along=(known.level_covariance or 0.0) * one,
-        rho=known.rho,
-        skewness=known.lean * math.sqrt(sample.n),
-        share=share,
-        candidate_seeds=known.candidate_seeds * sample.candidate_seeds,
-        legacy_seeds=known.legacy_seeds * sample.legacy_seeds,
-        ratio=ratio or 1.0,  # at a ratio of 0 nothing of legacy's seeds is in the effect
-    )
-
-
-def comparison_of(both: Pair, question: Question) -> Comparison:
-    """Answer as `answer` does, and say how much the answer is worth.
-
-    That is: whether it stands under variations, what such a plan detects, and what would decide
-    a question that is open.
-    """
-    made = answer(both, question)
-    if not made.estimates:
-        return made
-    sides = question.estimand.sides(question.estimand.whole(both))
-    varied = vary(sides, question, lengths=made.lengths, conclusion=made.conclusion)
-    made = dataclasses.replace(made, sensitivity=varied)
-    spread, effect = spread_of(made), made.effect.value
-    if spread is None or effect is None or made.silent:
-        return made
-    plan, alpha, power = plan_of(made), question.alpha, question.power
-    planning = Planning(
-        detectable=detectable(spread, plan, alpha=alpha, power=power),
-        chances=tuple((true, _chance(made, true, plan)) for true in EFFECTS),
-        chance=_chance(made, effect, plan),
-    )
-    if made.conclusion == "undecided":
-        distance = min(abs(effect - bound) for bound in question.bounds)
-        most = plan.n + REACHABLE * made.sample.independent_n * both.overlap
-        origins = origins_needed(
-            spread, plan, distance=distance, alpha=alpha, power=power, most=most
-        )
-        if origins is None:
-            most = REACHABLE * max(plan.candidate_seeds, plan.legacy_seeds)
-            needed = seeds_needed(
-                spread, plan, distance=distance, alpha=alpha, power=power, most=most
-            )
-            planning = dataclasses.replace(planning, seeds_needed=needed)
-        else:
-            more = max(1, math.ceil((origins - plan.n) / both.overlap))
-            planning = dataclasses.replace(
-                planning, more_origins=more, decided_by=date_of_more(both, more)
-            )
-    return dataclasses.replace(made, planning=planning)
-
-
-class ComparesOnce:
-    """Answers as `comparison_of` does, and the same question about the same losses only once.
-
-    Losses are the same where every bit of them is, in the same order.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], Comparison] = {}
-
-    def __call__(self, both: Pair, question: Question) -> Comparison:
-        """Compare, or take the comparison that was made before."""
-        arrays = (
-            *(both.candidate, both.legacy, both.origin, both.origin_date),
-            *(both.candidate_ok, both.legacy_ok),
-        )
-        content = tuple((each.shape, each.tobytes()) for each in arrays)
-        key = (question, both.names, both.reach, *content)
-        if key not in self._known:
-            self._known[key] = comparison_of(both, question)
-        return self._known[key]
-
-
 def answer(both: Pair, question: Question, *, brief: bool = False) -> Comparison:
     """Say what paired losses say to a question: effect, uncertainty, conclusion.
 
@@ -484,88 +348,6 @@ def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
         n=last,
         since=str(dates[count - last].astype("datetime64[D]")),
         effect=estimand.effect(excess) if math.isfinite(excess) else None,
-    )
-
-
-def spread_at(found: Comparison, true: float) -> Spread:
-    """How differences would vary if the true effect were another one.
-
-    Then the candidate's losses would be so many times as large, and a difference varies as much
-    more; a share varies as a share of that size does.
-    """
-    spread, effect = spread_of(found), found.effect.value
-    assert spread is not None
-    assert effect is not None
-    estimand = found.estimand
-    if estimand.relative and effect > -1:
-        by = (1 + true) / (1 + effect)
-        return dataclasses.replace(
-            spread,
-            long_run=spread.long_run * by**2,
-            along=spread.along * by,
-            candidate_seeds=spread.candidate_seeds * by**2,
-            legacy_seeds=spread.legacy_seeds * by**2,
-            ratio=1 + true,
-        )
-    if spread.share is not None:
-        share = min(0.999, max(0.001, spread.share + true - effect))
-        by = share * (1 - share) / (spread.share * (1 - spread.share))
-        long_run = spread.long_run * by
-        return dataclasses.replace(spread, share=share, long_run=long_run, ratio=share)
-    return spread
-
-
-def chance_with(
-    found: Comparison, *, independent: int, seeds: int | None = None, bound: float | None = None
-) -> float | None:
-    """Chance that a larger plan decides if the effect stays; None where nothing is predicted.
-
-    Parameters
-    ----------
-    independent
-        Non-overlapping origins of that plan.
-    seeds
-        Seeds there of a side that has several; None: as many as now.
-    bound
-        What it asks for, as a rule names it; None: the same as here.
-    """
-    effect, sample = found.effect.value, found.sample
-    if effect is None or found.silent or spread_of(found) is None:
-        return None
-    plan = plan_of(found)
-    larger = dataclasses.replace(
-        plan,
-        n=independent * plan.overlap,
-        candidate_seeds=_more_seeds(sample.candidate_seeds, seeds),
-        legacy_seeds=_more_seeds(sample.legacy_seeds, seeds),
-    )
-    if bound is not None:
-        low, high = found.estimand.bounds(bound)
-        asked = dataclasses.replace(found.question, bound_low=low, bound_high=high)
-        found = dataclasses.replace(found, question=asked)
-    return _chance(found, effect, larger)
-
-
-def _more_seeds(now: int, then: int | None) -> int:
-    """Seeds of a side in a larger plan: an arm with one draws nothing."""
-    return now if then is None or now == 1 else then
-
-
-def _chance(found: Comparison, true: float, plan: Plan) -> float:
-    """Chance that a plan decides if the true effect were another one."""
-    asked = found.question
-    low, high = asked.recent_bounds
-    last = recent_origins(plan.n, plan.overlap)
-    return chance_of_deciding(
-        spread_at(found, true),
-        plan,
-        effect=true,
-        bound_high=asked.bound_high,
-        bound_low=asked.bound_low,
-        alpha=asked.alpha,
-        alpha_beyond=asked.alpha_beyond,
-        veto=None if last is None else Veto(n=last, low=low, high=high),
-        either_way=asked.bound_high >= 0,
     )
 
 

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import ForecastError, StoreError
-from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
+from harness.evidence.prospects import ComparesOnce
 from harness.experiments.policy import Policy
 from harness.gate.dossier import Dossier
 from harness.gate.given_facts import given_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from harness.arm import Learns
 from harness.errors import ConfigError
-from harness.evidence.comparison import EFFECTS, Comparison, plan_of, spread_at, spread_of
+from harness.evidence.prospects import EFFECTS, prospects_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
 from harness.gate.given_facts import room_of
@@ -29,7 +29,6 @@ from harness.running.store_folder import Store
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.stats.spending import chance_by_looks, levels
-from harness.stats.statistical_power import chance_of_deciding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,37 +125,24 @@ def _at_looks(
     """Work out what a look at each further non-overlapping origin can show, up to the last."""
     found: list[LookChances] = []
     for each in findings if policy.looks else ():
-        compared, asked = each.comparison, policy.looks
-        if compared is None or asked is None or compared.silent or spread_of(compared) is None:
+        ahead = None if each.comparison is None else prospects_of(each.comparison)
+        asked = policy.looks
+        if ahead is None or asked is None:
             continue
-        now = compared.sample.independent_n
+        now = ahead.found.sample.independent_n
         counts = range(now, max(now, asked.max_origins) + 1)
         fractions = [min(1.0, count / asked.max_origins) for count in counts]
         whole = policy.alpha / (max(1, successes) if each.role == "success" else 1)
         given = levels(fractions, whole * asked.share(1), asked.spending)
-
-        def shown(
-            effect: float, count: int, level: float, *, once: bool, of: Comparison = compared
-        ) -> float:
-            plan = plan_of(of)
-            more = (count - of.sample.independent_n) * of.sample.overlap
-            return chance_of_deciding(
-                spread_at(of, effect),
-                dataclasses.replace(plan, n=plan.n + more, among_looks=not once),
-                effect=effect,
-                bound_high=of.question.bound_high,
-                bound_low=of.question.bound_low,
-                alpha=level * of.question.estimand.alpha_share,
-                either_way=False,
-            )
-
         rows = []
         for effect in EFFECTS:
             single = [
-                0.0 if math.isnan(level) else shown(effect, count, level, once=False)
+                0.0
+                if math.isnan(level)
+                else ahead.chance_at_look(effect, independent=count, alpha=level, once=False)
                 for count, level in zip(counts, given.tolist(), strict=True)
             ]
-            once = shown(effect, counts[-1], whole, once=True)
+            once = ahead.chance_at_look(effect, independent=counts[-1], alpha=whole, once=True)
             rows.append((effect, single[0], chance_by_looks(single, fractions), once))
         found.append(LookChances(finding=each.id, most=asked.max_origins, chances=tuple(rows)))
     return tuple(found)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.evidence.comparison import Comparison, chance_with
+from harness.evidence.comparison import Comparison
+from harness.evidence.prospects import prospects_of
 from harness.experiments.waivers import WaiverState, states
 from harness.judging.declared import JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
@@ -405,7 +406,10 @@ class Case:
                 continue
             rule, origins = f"{each.metric}:{each.role}", step.origins.get(each.dataset, 0)
             bound = None if step.bounds is None else step.bounds.get(rule)
-            chance = chance_with(found, independent=origins, seeds=step.seeds, bound=bound)
+            ahead = prospects_of(found)
+            chance = None
+            if ahead is not None:
+                chance = ahead.chance_with(independent=origins, seeds=step.seeds, bound=bound)
             asked = step.bounds is None or bound is not None
             if chance is not None and (not asked or origins < self.grid.policy.min_origins):
                 chance = 0.0

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from harness.evidence.comparison import Comparison, comparison_of, date_of_more
+from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Estimand
 from harness.evidence.estimates import Conclusion, Question
 from harness.evidence.pairing import CountedPair, Pair, PairingError, pair
+from harness.evidence.prospects import comparison_of, date_of_more
 from harness.experiments.policy import Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact

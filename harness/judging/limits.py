@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from harness.costs import Cost
-from harness.evidence.comparison import comparison_of
 from harness.evidence.estimand import Skill
 from harness.evidence.estimates import Question
+from harness.evidence.prospects import comparison_of
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import Criterion
 from harness.judging.declared import JudgedGrid

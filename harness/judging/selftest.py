@@ -22,10 +22,11 @@ from typing import Literal
 
 import numpy as np
 
-from harness.evidence.comparison import answer, comparison_of
+from harness.evidence.comparison import answer
 from harness.evidence.estimand import loss_of
 from harness.evidence.estimates import Conclusion, Question, by_test
 from harness.evidence.pairing import Sides, pair
+from harness.evidence.prospects import comparison_of
 from harness.experiments.rules import Criterion
 from harness.judging.conclusion import Evidence, SelfTest, SelfTestPart, State, case_of
 from harness.judging.fact import Fact, FactCode, fact

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any, Literal
 
 from harness.errors import StoreError
-from harness.evidence.comparison import comparison_of
 from harness.evidence.diagnostics import Diagnostics
+from harness.evidence.prospects import comparison_of
 from harness.experiments.policy import Policy
 from harness.experiments.waivers import WaiverState
 from harness.judging.conclusion import Evidence, SelfTest, case_of

@@ -12,10 +12,10 @@ from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.runner import run_battery
 from harness.errors import ArmError
-from harness.evidence.comparison import comparison_of
 from harness.evidence.estimand import MeanLoss
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import pair
+from harness.evidence.prospects import comparison_of
 from harness.experiments.experiment import read_experiment
 from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
-from harness.evidence.comparison import Comparison, Planning, answer, comparison_of, spread_of
+from harness.evidence.comparison import Comparison, Planning, answer
 from harness.evidence.estimand import ESTIMANDS, Coverage
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, Sides, pair
+from harness.evidence.prospects import comparison_of, prospects_of
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
@@ -442,14 +443,14 @@ def test_spread_of_a_comparison_predicts_its_own_detectable_effect() -> None:
     """Planning from a comparison gives back about what it could detect itself."""
     found = compared(losses_of(1, count=150), losses_of(2, count=150))
 
-    spread = spread_of(found)
+    ahead = prospects_of(found)
 
-    assert spread is not None
+    assert ahead is not None
     plan = Plan(n=found.sample.n, overlap=found.sample.overlap)
-    assert detectable(spread, plan, alpha=0.05, power=0.8) == pytest.approx(
+    assert detectable(ahead.spread, plan, alpha=0.05, power=0.8) == pytest.approx(
         found.planning.detectable, rel=0.1
     )
-    assert spread_of(compared(losses_of(), np.zeros((80, 4)))) is None
+    assert prospects_of(compared(losses_of(), np.zeros((80, 4)))) is None
 
 
 def varying_level(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -467,9 +468,10 @@ def test_spread_holds_the_level_of_legacy_and_its_covariance() -> None:
     """What a bound far from the effect is tested with is about that of the losses' law."""
     new, old = varying_level()
 
-    spread = spread_of(compared(new, old))
+    ahead = prospects_of(compared(new, old))
 
-    assert spread is not None
+    assert ahead is not None
+    spread = ahead.spread
     assert spread.level == pytest.approx(0.25, rel=0.3)
     assert spread.along == pytest.approx(0.2 * 0.25, rel=0.3)
     assert spread.long_run == pytest.approx(0.04 + 0.2**2 * 0.25, rel=0.3)
@@ -479,7 +481,7 @@ def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
     """An RMSE moves by half of what its squares do: level as of the squares, covariance halved."""
     new, old = varying_level()
     plain, root = (
-        spread_of(
+        prospects_of(
             comparison_of(
                 pair([unit_of(new, metric=of)], [unit_of(old, arm="old", metric=of)], name),
                 ask(name),
@@ -490,8 +492,8 @@ def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
 
     assert plain is not None
     assert root is not None
-    assert root.level == pytest.approx(plain.level, rel=1e-9)
-    assert root.along == pytest.approx(plain.along / 2, rel=0.02)
+    assert root.spread.level == pytest.approx(plain.spread.level, rel=1e-9)
+    assert root.spread.along == pytest.approx(plain.spread.along / 2, rel=0.02)
 
 
 def test_planning_knows_that_memory_widens_a_bound_far_from_the_effect() -> None:

@@ -8,10 +8,11 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.comparison import answer, comparison_of, spread_of
+from harness.evidence.comparison import answer
 from harness.evidence.estimand import MeanLoss, Wins
 from harness.evidence.estimates import Question
 from harness.evidence.pairing import Pair, lost
+from harness.evidence.prospects import comparison_of, prospects_of
 from harness.stats.statistical_power import Plan, Spread, detectable
 from reports.words.reason_words import why
 
@@ -178,8 +179,9 @@ def test_spread_of_wins_holds_their_share() -> None:
 
     found = comparison_of(pair_of(*draw.normal(size=(2, 1, 400))), ASK)
 
-    spread = spread_of(found)
-    assert spread is not None
+    ahead = prospects_of(found)
+    assert ahead is not None
+    spread = ahead.spread
     assert spread.share == found.effect.candidate
     assert spread.long_run == pytest.approx(0.25, rel=0.3)
     assert (spread.level, spread.along) == (0.0, 0.0)
