@@ -31,7 +31,7 @@ from harness.judging.verdict import Verdict
 from harness.reasons import ReasonCode, reason
 from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.scoring.scores import Truth, UnitScores, score
-from harness.scoring.summary import summarise
+from harness.scoring.summary import MetricSummary, summarise
 from harness.stats.longrun import DieboldMariano
 from harness.window import Array, RollingOrigin, Series, Windows
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
@@ -189,6 +189,11 @@ def make_comparison(
     )
 
 
+Market = tuple[dict[Any, StoredCell], list[UnitScores], list[MetricSummary]]
+_KNOWN: dict[str | None, Market] = {}
+"""Markets by the arguments they were made of: most tests show one of a few."""
+
+
 @dataclasses.dataclass
 class Maker:
     """Makes pages; each argument takes something away or changes it."""
@@ -209,28 +214,22 @@ class Maker:
         arms: Mapping[str, tuple[Role, tuple[int, ...], float]] = ARMS,
     ) -> PageInput:
         """Make a whole page; `fail` lets the first windows of an arm fail."""
-        series = series or {name: make_series(at) for at, name in enumerate(datasets, 1)}
         plan = RollingOrigin(
             horizon=self.horizon, stride=self.stride, origins=self.origins, validation=100
         )
-        units: dict[Any, CellRecord] = {}
-        answers: dict[Any, StoredCell] = {}
-        scores: list[UnitScores] = []
-        for name, each in series.items():
-            windows = plan.over(each.dates)
-            truth = Truth.of(name, each, windows)
-            for arm, (role, seeds, noise) in arms.items():
-                for seed in seeds:
-                    key = (arm, name, seed)
-                    given, scored = self.unit(key, role, each, windows, truth, noise, fail or {})
-                    units[key], answers[key] = given.record, given
-                    scores.append(scored)
-        verdict = self.verdict(outcome, scores, findings)
+        named = None if series else repr((self, datasets, fail, arms))
+        series = series or {name: make_series(at) for at, name in enumerate(datasets, 1)}
+        market = _KNOWN.get(named) or self.market(series, plan, fail or {}, arms)
+        if named:
+            _KNOWN[named] = market
+        answers, scores, summaries = dict(market[0]), list(market[1]), list(market[2])
+        units = {key: given.record for key, given in answers.items()}
+        verdict = self.verdict(outcome, scores, findings, summaries)
         return PageInput(
             verdict=verdict,
             title="Synthetic market, two datasets",
             experiment_text='title = "Synthetic market"\ndatasets = ["ALPHA", "BETA"]\n',
-            summaries=summarise(scores, reference="random-walk"),
+            summaries=summaries,
             scores=scores,
             units=units,
             answers=answers,
@@ -242,6 +241,28 @@ class Maker:
             fingerprints={"meaning": "9f" * 32, "machine": "3c" * 32},
             judged_at="2023-11-02T03:04:05",
         )
+
+    def market(
+        self,
+        series: Mapping[str, Series],
+        plan: RollingOrigin,
+        fail: Mapping[str, int],
+        arms: Mapping[str, tuple[Role, tuple[int, ...], float]],
+    ) -> Market:
+        """Forecasts, scores and their summaries; nobody may write into them."""
+        answers: dict[Any, StoredCell] = {}
+        scores: list[UnitScores] = []
+        for name, each in series.items():
+            windows = plan.over(each.dates)
+            truth = Truth.of(name, each, windows)
+            for arm, (role, seeds, noise) in arms.items():
+                for seed in seeds:
+                    key = (arm, name, seed)
+                    answers[key], scored = self.unit(key, role, each, windows, truth, noise, fail)
+                    scores.append(scored)
+                    for values in scored.values.values():
+                        values.flags.writeable = False
+        return answers, scores, summarise(scores, reference="random-walk")
 
     def unit(
         self,
@@ -296,7 +317,11 @@ class Maker:
         }
 
     def verdict(
-        self, outcome: Outcome, scores: Sequence[UnitScores], findings: Sequence[Finding] | None
+        self,
+        outcome: Outcome,
+        scores: Sequence[UnitScores],
+        findings: Sequence[Finding] | None,
+        summaries: Sequence[MetricSummary],
     ) -> Verdict:
         """A verdict with a finding of each kind."""
         found = default_findings(outcome) if findings is None else findings
@@ -307,7 +332,7 @@ class Maker:
             summary=fact(FactCode.GUARDRAILS_OPEN, **PAIR, open=4, guardrails=7),
             reasons=tuple(fact(FactCode.FINDING, id=each.id) for each in found[:2]),
             findings=tuple(found),
-            validity=validity(outcome, scores),
+            validity=validity(outcome, scores, summaries),
             policy={
                 "mode": "replace",
                 "alpha": 0.05,
@@ -371,7 +396,9 @@ def default_findings(outcome: Outcome) -> list[Finding]:
 MISSING = ("chronos-512", "BETA", 1)
 
 
-def validity(outcome: Outcome, scores: Sequence[UnitScores]) -> Validity:
+def validity(
+    outcome: Outcome, scores: Sequence[UnitScores], summaries: Sequence[MetricSummary]
+) -> Validity:
     """What the findings rest on; an INVALID verdict has a problem."""
     broken = outcome is Outcome.INVALID
     return Validity(
@@ -383,7 +410,7 @@ def validity(outcome: Outcome, scores: Sequence[UnitScores]) -> Validity:
         missing=(Cell(arm=MISSING[0], dataset=MISSING[1], seed=MISSING[2]),) if broken else (),
         truth_digests=dict.fromkeys((s.dataset for s in scores), "e1" * 32),
         units=tuple(health(each) for each in scores),
-        standings=standings(scores),
+        standings=standings(scores, summaries),
         reference="random-walk",
     )
 
@@ -405,13 +432,11 @@ def health(scored: UnitScores) -> UnitHealth:
     )
 
 
-def standings(scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
+def standings(
+    scores: Sequence[UnitScores], summaries: Sequence[MetricSummary]
+) -> tuple[Standing, ...]:
     """Both sides against the random walk by CRPS."""
-    rows = {
-        (row.arm, row.dataset): row
-        for row in summarise(scores, reference="random-walk")
-        if row.metric == "crps"
-    }
+    rows = {(row.arm, row.dataset): row for row in summaries if row.metric == "crps"}
     return tuple(
         Standing(
             arm=arm,
