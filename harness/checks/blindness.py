@@ -31,6 +31,7 @@ import numpy as np
 
 from harness.arm_ref import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
+from harness.data.tables import count_text
 from harness.errors import StoreError
 from harness.forecast import Forecast
 from harness.judging.price_scale import on_another_scale
@@ -165,7 +166,8 @@ def ask_again(
     if not todo:
         return
     names = sorted({cell.arm.name for cell, _ in todo})
-    tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
+    fits = count_text(len(todo), "fit")
+    tell(f"asking {fits} of {' and '.join(names)} again, in order and under other dates")
     processes: Executor = executor or LocalProcesses(
         threads=grid.experiment.run.threads,
         preload=preload_for(cell for cell, _ in todo),

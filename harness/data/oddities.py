@@ -106,7 +106,7 @@ def gaps_of(dates: Dates, *, over: int = LONG_GAP) -> list[Gap]:
 
 def gap_text(gap: Gap) -> str:
     """A gap in words."""
-    return f"{gap.days} days, {gap.before} to {gap.after}"
+    return f"{count_text(gap.days, 'day')}, {gap.before} to {gap.after}"
 
 
 def repeats_of(series: Series) -> Repeats:
