@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import sys
 import traceback
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +76,7 @@ def run_cli(arguments: list[str]) -> int:
 
     What the user got wrong is one line on standard error and 2; what we got wrong ends in 1.
     """
-    command = typer.main.get_command(app)
+    command = _all_verbs()
     sys.excepthook = _crash
     begun: dict[str, bool] = {}
     try:
@@ -104,6 +105,12 @@ def run_cli(arguments: list[str]) -> int:
     if result == INTERRUPTED:  # newer versions of typer return it instead of raising
         typer.echo("\nstopped; everything finished is kept, the same command resumes", err=True)
     return int(result or 0)
+
+
+@cache
+def _all_verbs() -> Any:
+    """The command with its verbs: typer takes some 25 ms to make it, each time the same."""
+    return typer.main.get_command(app)
 
 
 def _refusal(problem: Exception) -> str | None:
