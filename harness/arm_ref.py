@@ -291,7 +291,7 @@ def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | No
         return None, problem
 
 
-class _Beside:
+class _FolderFinder:
     """Finds modules and packages in one folder, after every other place; never a namespace."""
 
     def __init__(self, folder: Path) -> None:
@@ -307,9 +307,9 @@ class _Beside:
 
 def look_beside(folder: Path) -> None:
     """Let modules that are nowhere else be found in a folder, before folders named earlier."""
-    others = [each for each in sys.meta_path if not isinstance(each, _Beside)]
+    others = [each for each in sys.meta_path if not isinstance(each, _FolderFinder)]
     earlier = [each for each in _beside() if each.folder != str(folder)]
-    sys.meta_path[:] = [*others, _Beside(folder), *earlier]
+    sys.meta_path[:] = [*others, _FolderFinder(folder), *earlier]
 
 
 def folders_beside() -> tuple[str, ...]:
@@ -317,8 +317,8 @@ def folders_beside() -> tuple[str, ...]:
     return tuple(each.folder for each in _beside())
 
 
-def _beside() -> list[_Beside]:
-    return [each for each in sys.meta_path if isinstance(each, _Beside)]
+def _beside() -> list[_FolderFinder]:
+    return [each for each in sys.meta_path if isinstance(each, _FolderFinder)]
 
 
 def _said(problem: Exception) -> str:

@@ -103,7 +103,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return names[near[0]] if near else ""
 
 
-class Noted:
+class FaultCollector:
     """Faults of one input on their way, so that one line tells all of them.
 
     Parameters

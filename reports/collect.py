@@ -60,10 +60,10 @@ from reports.night_input import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
     ArmFacts,
-    Beside,
     Claimed,
     DatasetFacts,
     PageInput,
+    PageRecords,
     ReadWhenAsked,
     Registration,
     SessionTimes,
@@ -124,7 +124,7 @@ class _Stored:
     units: Mapping[UnitKey, CellRecord]
     answers: Mapping[UnitKey, StoredCell]
 
-    def beside(self) -> Beside:
+    def beside(self) -> PageRecords:
         """Read what else the store holds on a verdict."""
         grid, store, judgement = self.grid, self.store, self.judgement
         verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
@@ -140,7 +140,7 @@ class _Stored:
             for row, body in store.journal.all(KIND)
             if row.key == grid.experiment.name
         ]
-        return Beside(
+        return PageRecords(
             experiment=quote(Path(grid.experiment.source).name),
             store=quote(str(place)),
             folder=str(place / judgement.folder.relative_to(store.root)),
@@ -271,7 +271,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
         summaries=_summaries(judgement),
-        beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
+        beside=PageRecords(others=tuple(verdict for verdict, _ in judgement.others)),
     )
 
 
@@ -317,7 +317,9 @@ def drawn_from(page: PageInput) -> str:
     return digest([code, plain(page.verdict), units, records, _told(page, but=derived)])
 
 
-def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) -> dict[str, object]:
+def _told(
+    record: DatasetFacts | PageRecords | PageInput, *, but: Collection[str]
+) -> dict[str, object]:
     fields = (each.name for each in dataclasses.fields(record) if each.name not in but)
     return {name: plain(getattr(record, name)) for name in fields}
 

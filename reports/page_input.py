@@ -80,7 +80,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class PageRecords:
     """Records beside the verdict.
 
     Attributes
@@ -307,7 +307,7 @@ class PageInput:
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     judged_at: str = ""
-    beside: Beside = field(default_factory=Beside)
+    beside: PageRecords = field(default_factory=PageRecords)
 
     @property
     def repaired(self) -> tuple[str, ...]:
@@ -373,7 +373,7 @@ FAN_LEVELS.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
+class WindowPick:
     """A window to show: why, where it is, and what each side lost there.
 
     Losses are the window's CRPS as a share of the last value seen, mean over steps and seeds.
@@ -433,7 +433,7 @@ def relative_loss(scores: Sequence[UnitScores]) -> tuple[Rows, Array]:
     return origin, np.mean(losses, axis=0)
 
 
-def picks(page: PageInput, dataset: str) -> list[Pick]:
+def picks(page: PageInput, dataset: str) -> list[WindowPick]:
     """Choose the worst, median and best window by the candidate's loss."""
     origin, loss = relative_loss(page.scores_of(page.verdict.candidate, dataset))
     ranked = [int(place) for place in np.argsort(loss, kind="stable") if np.isfinite(loss[place])]
@@ -446,7 +446,7 @@ def picks(page: PageInput, dataset: str) -> list[Pick]:
     }
     legacy = _losses_by_origin(page, page.verdict.legacy, dataset)
     return [
-        Pick(
+        WindowPick(
             word=word,
             origin=int(origin[place]),
             candidate_loss=float(loss[place]),
@@ -456,13 +456,13 @@ def picks(page: PageInput, dataset: str) -> list[Pick]:
     ]
 
 
-def largest_losses(page: PageInput, dataset: str, *, count: int = 3) -> list[Pick]:
+def largest_losses(page: PageInput, dataset: str, *, count: int = 3) -> list[WindowPick]:
     """Windows where the candidate loses most against the legacy arm, gravest first."""
     candidate = _losses_by_origin(page, page.verdict.candidate, dataset)
     legacy = _losses_by_origin(page, page.verdict.legacy, dataset)
     gaps = sorted((legacy[at] - loss, at) for at, loss in candidate.items() if at in legacy)
     return [
-        Pick(word="", origin=at, candidate_loss=candidate[at], legacy_loss=legacy[at])
+        WindowPick(word="", origin=at, candidate_loss=candidate[at], legacy_loss=legacy[at])
         for gap, at in gaps[:count]
         if gap < 0
     ]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.rollout.compatibility import Compatible
-from harness.rollout.harm import Fault, Seen, SentinelLine
+from harness.rollout.harm import Fault, SentinelLine, StreamTotals
 from harness.rollout.night import Status
 from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
@@ -187,7 +187,7 @@ class RolloutPage:
             link="Exposure",
         )
 
-    def _budget(self, seen: Seen) -> Section:
+    def _budget(self, seen: StreamTotals) -> Section:
         """What serving the candidate has cost, in legacy losses."""
         status = self.status
         said = Text(
@@ -210,7 +210,7 @@ class RolloutPage:
         items = (said, Group(style="charts", blocks=tuple(charts)))
         return Section(id="budget", title="Loss budget", items=items, link="Budget")
 
-    def _series(self, seen: Seen) -> Iterator[Section]:
+    def _series(self, seen: StreamTotals) -> Iterator[Section]:
         """Of each series its sentinel, the losses of both sides, what came late, and the faults."""
         for pair, line in zip(seen.pairs, seen.lines, strict=True):
             items: list[Block] = [Text(text=_sentinel(line) + ".")]

@@ -17,7 +17,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded
 from harness.experiments.waivers import Waiver
 from harness.forecast import LEVELS, Forecast
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell, Circumstances
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, verdict_on
@@ -54,7 +54,7 @@ def units_of(
 def judged(units: list[UnitScores], policy: Policy) -> Verdict:
     """The verdict on a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed, role=u.role) for u in units]
-    return verdict_on(policy, cells, units, Given(today=TODAY if policy.waivers else None))
+    return verdict_on(policy, cells, units, Circumstances(today=TODAY if policy.waivers else None))
 
 
 FINE = {"walk": 0.4, "old": 0.8, "new": 0.0}

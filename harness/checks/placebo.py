@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.estimand import loss_of
-from harness.judging.reference import Standing, shown_by
+from harness.judging.reference import AgainstReference, shown_by
 from harness.scoring.scores import UnitScores
 from harness.window import Series, Windows
 
@@ -127,7 +127,7 @@ def confirmed(
     )
 
 
-def _error(found: Standing) -> float:
+def _error(found: AgainstReference) -> float:
     """Standard error behind a two-sided interval of 95 %; infinite where there is none."""
     if found.low is None or found.high is None:
         return math.inf

@@ -145,7 +145,7 @@ def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Behind:
+class _ArmNetwork:
     """The network behind an arm, and the digest of the arm's files where a check needs it."""
 
     use: str
@@ -155,7 +155,7 @@ class _Behind:
 
 def _ask_networks(
     experiment: Experiment, sides: Iterable[ArmRef], checks: Sequence[CheckRecord]
-) -> dict[str, _Behind]:
+) -> dict[str, _ArmNetwork]:
     """Ask arms for their networks, in a process of their own: building one runs the user's code.
 
     `ArmError` when an arm of the pair cannot be built.
@@ -185,11 +185,11 @@ def _ask_networks(
             source = network["source"]
             where = None if source is None else (Path(source[0]), source[1])
             network = NetworkRef(**{**network, "source": where})
-        behind[name] = _Behind(use=each["use"], network=network, files=each["files"])
+        behind[name] = _ArmNetwork(use=each["use"], network=network, files=each["files"])
     return behind
 
 
-def _as_today(check: CheckRecord, behind: Mapping[str, _Behind]) -> CheckRecord:
+def _as_today(check: CheckRecord, behind: Mapping[str, _ArmNetwork]) -> CheckRecord:
     """A check, marked as of other code where an arm's own files make another network by now."""
     found = behind.get(check.target)
     if found is None or found.use != check.use or not check.current or check.kind != "network":

@@ -68,7 +68,7 @@ _IDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class ImportedSeries:
     """One checked series of a file.
 
     Attributes
@@ -108,7 +108,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class SeriesDescription:
     """What a manifest says of a series that no file tells; left out, file and column name it."""
 
     title: str | None = None
@@ -133,7 +133,7 @@ class Imported:
 
     manifest: Manifest
     path: Path | None
-    built: Built
+    built: ImportedSeries
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What was understood, for people: titles and texts in order."""
@@ -158,7 +158,7 @@ def import_file(
     folder: Path,
     past: Sequence[str] = (),
     options: ImportOptions | None = None,
-    about: About | None = None,
+    about: SeriesDescription | None = None,
     folders: Sequence[Path] = (),
     raw: bytes | None = None,
     dry_run: bool = False,
@@ -222,7 +222,9 @@ def import_file(
     for name, built in zip(names, found, strict=True):
         _check_free(name, folder, folders)
         content = csv_bytes(built.series, columns)
-        drafts.append((_manifest(name, built, columns, about or About(), path, content), content))
+        drafts.append(
+            (_manifest(name, built, columns, about or SeriesDescription(), path, content), content)
+        )
     return tuple(
         Imported(
             manifest=manifest,
@@ -259,7 +261,12 @@ def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
 
 
 def _manifest(
-    name: str, built: Built, columns: Columns, about: About, path: Path, content: bytes
+    name: str,
+    built: ImportedSeries,
+    columns: Columns,
+    about: SeriesDescription,
+    path: Path,
+    content: bytes,
 ) -> Manifest:
     series = built.series
     return Manifest(
@@ -307,7 +314,7 @@ def build_series(
     *,
     today: Date,
     calendar: tuple[str, int] | None = None,
-) -> list[Built]:
+) -> list[ImportedSeries]:
     """Read every series of a file.
 
     Parameters
@@ -397,7 +404,7 @@ class _Builder:
     said: list[str]
     timed: bool = False
 
-    def build(self, today: Date) -> Built | None:
+    def build(self, today: Date) -> ImportedSeries | None:
         """The series, or None after noting faults."""
         table, before = self.table, len(self.faults)
         dates = read_dates(table, self.columns.date, self.options, today, self.faults)
@@ -430,7 +437,7 @@ class _Builder:
 
     def _finished(
         self, column: DateColumn, numbers: dict[str, NumberColumn], rows: Rows, values: Array
-    ) -> Built:
+    ) -> ImportedSeries:
         dates = column.dates[rows]
         for told in self.options.scale_from:
             self._rescale(told, dates, values[0])
@@ -454,7 +461,7 @@ class _Builder:
                     f"series one after another? --id-column {name} makes a dataset of each"
                 )
                 break
-        return Built(
+        return ImportedSeries(
             name=self.name,
             series=series,
             places=tuple(self.table.at(row) for row in rows.tolist()),

@@ -30,7 +30,7 @@ from harness.data.dataset import (
     quirks_of,
 )
 from harness.data.import_options import ImportOptions
-from harness.data.importer import Built, build_series, csv_bytes
+from harness.data.importer import ImportedSeries, build_series, csv_bytes
 from harness.data.manifest import (
     Columns,
     Manifest,
@@ -190,7 +190,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _agreeing(
-    path: Path, dataset: Dataset, built: Built, *, revise: bool
+    path: Path, dataset: Dataset, built: ImportedSeries, *, revise: bool
 ) -> tuple[Agreement, list[str]]:
     """How the rows that both have compare, and what to say of it.
 
@@ -219,7 +219,7 @@ def _agreeing(
 
 def _joined(
     dataset: Dataset,
-    built: Built,
+    built: ImportedSeries,
     compared: Agreement,
     said: Sequence[str],
     today: Date,

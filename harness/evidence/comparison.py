@@ -12,7 +12,7 @@ from harness.evidence.estimand import Estimand
 from harness.evidence.estimates import (
     Conclusion,
     Estimate,
-    Lengths,
+    LagAndBlock,
     Method,
     Question,
     Sensitivity,
@@ -126,7 +126,7 @@ RECENT_LEAST = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recent:
+class RecentEffect:
     """The effect over the last origins: a break is averaged away in that over all of them.
 
     Attributes
@@ -216,14 +216,14 @@ class Comparison:
     failed: FailedWindows
     effect: Effect = Effect()
     variances: Variances | None = None
-    lengths: Lengths = field(default_factory=Lengths)
+    lengths: LagAndBlock = field(default_factory=LagAndBlock)
     estimates: tuple[Estimate, ...] = ()
     equality: DieboldMariano | None = None
     conclusion: Conclusion = "undecided"
     reason: Reason | None = None
     sensitivity: Sensitivity | None = None
     planning: Planning = Planning()
-    recent: Recent | None = None
+    recent: RecentEffect | None = None
 
     @property
     def estimand(self) -> Estimand:
@@ -316,7 +316,7 @@ def answer(both: Pair, question: Question, *, brief: bool = False) -> Comparison
         blank,
         effect=effect,
         variances=variances,
-        lengths=Lengths(lag=lag, block=block_of(sides, lag), resamples=question.resamples),
+        lengths=LagAndBlock(lag=lag, block=block_of(sides, lag), resamples=question.resamples),
         estimates=estimates,
         equality=estimand.equality(whole, found.law),
         conclusion=conclusion,
@@ -331,7 +331,7 @@ def recent_origins(count: int, overlap: int) -> int | None:
     return None if last >= count else last
 
 
-def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
+def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> RecentEffect | None:
     """Look at the last origins alone; None where that is all of them.
 
     Parameters
@@ -344,7 +344,7 @@ def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
     if last is None:
         return None
     excess, _ = centred(*sides.at(np.arange(count - last, count)).means)
-    return Recent(
+    return RecentEffect(
         n=last,
         since=str(dates[count - last].astype("datetime64[D]")),
         effect=estimand.effect(excess) if math.isfinite(excess) else None,

@@ -34,9 +34,9 @@ from harness.stats.long_memory import memory_stretch
 from harness.stats.longrun import (
     FEW,
     DieboldMariano,
-    Law,
     MeanRatio,
-    Shares,
+    TDistribution,
+    VarianceShares,
     diebold_mariano,
     mean_ratio,
     tied,
@@ -118,14 +118,14 @@ class _Kind:
         """Share at which the variance of a share is known; None of what is no share."""
         return None
 
-    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
+    def legacy_variance(self, found: MeanRatio, shares: VarianceShares) -> Range | None:
         """Variance of legacy's mean, as a share of it, and its covariance with the effect.
 
         None where what stands below is known.
         """
         return None
 
-    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
+    def equality(self, whole: Pair, law: TDistribution) -> DieboldMariano | None:
         """Diebold-Mariano test of equal mean losses, read in the law that decides; of losses."""
         return None
 
@@ -228,7 +228,7 @@ class _Loss(_Kind):
             return 1.0
         return memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
 
-    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
+    def legacy_variance(self, found: MeanRatio, shares: VarianceShares) -> Range | None:
         """Variance of legacy's mean, as a share of it, and its covariance with the effect."""
         unit = shares.true / shares.found / found.law.n / found.below**2
         both, own = found.covariance[:, 1].tolist()
@@ -242,7 +242,7 @@ class _Loss(_Kind):
         effects = [self.effect((a - b) / b) for a in ours.tolist() for b in theirs.tolist()]
         return min(effects), max(effects)
 
-    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
+    def equality(self, whole: Pair, law: TDistribution) -> DieboldMariano | None:
         """Diebold-Mariano test of equal mean losses, read in the law that decides; not of a tie."""
         above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
         return None if tied(above, below) else diebold_mariano(above - below, law)

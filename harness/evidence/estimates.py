@@ -22,8 +22,8 @@ from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
 from harness.stats.longrun import (
     FEW,
     TIE,
-    Law,
     MeanRatio,
+    TDistribution,
     block_starts,
     centred,
     circular_means,
@@ -113,7 +113,7 @@ def with_seeds(found: MeanRatio, above: Array, below: Array) -> MeanRatio:
     return dataclasses.replace(
         found,
         covariance=covariance + found.law.n * (np.diag([above_v, 0.0]) + below_v * turned),
-        law=Law(n=found.law.n, lag=found.law.lag, factor=1.0, freedom=freedom),
+        law=TDistribution(n=found.law.n, lag=found.law.lag, factor=1.0, freedom=freedom),
     )
 
 
@@ -303,7 +303,7 @@ def _by_draws(
     method: Method,
     sides: Sides,
     drawn: tuple[float, Array, Array],
-    law: Law,
+    law: TDistribution,
     question: Question,
 ) -> Estimate:
     """Read interval and p-values off the excess found and resampled means [B] around it.
@@ -447,7 +447,7 @@ def shaken(estimates: Sequence[Estimate], question: Question, wider: float) -> b
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
+class LagAndBlock:
     """Lag of the t test and block of the bootstrap, in origins, and the number of resamples."""
 
     lag: int = 0
@@ -500,7 +500,7 @@ class Sensitivity:
 
 
 def vary(
-    sides: Sides, question: Question, *, lengths: Lengths, conclusion: Conclusion
+    sides: Sides, question: Question, *, lengths: LagAndBlock, conclusion: Conclusion
 ) -> Sensitivity:
     """Answer again without the most influential windows, and with other lags and blocks.
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from harness.arm import Role
 from harness.arm_ref import ArmRef
-from harness.errors import ConfigError, Noted, meant, refuse
+from harness.errors import ConfigError, FaultCollector, meant, refuse
 from harness.experiments.policy import (
     Policy,
     load_losses,
@@ -339,7 +339,7 @@ def parse_experiment(
             f"{source}: an experiment has the name of its file, which must neither begin nor end "
             "with a dot or a space: rename the file"
         )
-    reading = _Reading(found=found, source=source, folder=folder, notes=Noted(source))
+    reading = _Reading(found=found, source=source, folder=folder, notes=FaultCollector(source))
     notes = reading.notes
     notes.found += reading.faults_at_the_top()
     arms = reading.arms() if "arms" in found else ()
@@ -393,7 +393,7 @@ class _Reading:
     found: Mapping[str, Any]
     source: str
     folder: Path | None
-    notes: Noted
+    notes: FaultCollector
 
     def faults_at_the_top(self) -> Iterator[str]:
         """Keys that are unknown, missing or of another kind."""
@@ -431,7 +431,7 @@ class _Reading:
             raise ConfigError(f"{where}: datasets = {ids}: expected each id once")
         common = self.table("plan")
         own = {key: value for key, value in common.items() if isinstance(value, dict)}
-        notes = Noted(where)
+        notes = FaultCollector(where)
         for key in own:
             if key not in ids:
                 near = meant(key, ids)

@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import ConfigError, Noted, meant, refuse
+from harness.errors import ConfigError, FaultCollector, meant, refuse
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
@@ -295,7 +295,7 @@ def parse_policy(
     ConfigError
         For anything unknown, missing, of another type, out of range, contradictory or duplicate.
     """
-    notes = Noted(where)
+    notes = FaultCollector(where)
     notes.found += _empty_lists(found)
     given: dict[str, Any] = {}
     rules = {"criteria": Criterion, "coverage": CoverageRule, "waivers": Waiver}

@@ -20,7 +20,7 @@ import numpy as np
 from harness.arm import Role
 from harness.errors import StoreError
 from harness.experiments.policy import Policy
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell, Circumstances
 from harness.judging.fact import SCHEMA, Fact, FactCode, expect_schema, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Change, Verdict, plain, verdict_of
@@ -82,7 +82,7 @@ class Inputs:
     """
 
     cells: tuple[CellInput, ...]
-    given: Given
+    given: Circumstances
     scoring: str
     kind: Literal["inputs"] = "inputs"
     schema: int = SCHEMA

@@ -17,8 +17,8 @@ from harness.errors import ForecastError, StoreError
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.evidence.prospects import ComparesOnce
 from harness.experiments.policy import Policy
+from harness.gate.circumstances import circumstances_of
 from harness.gate.dossier import Dossier
-from harness.gate.given_facts import given_of
 from harness.gate.history import (
     CellInput,
     Inputs,
@@ -34,8 +34,8 @@ from harness.gate.history import (
     standing,
 )
 from harness.gate.looks import (
+    EvidenceReading,
     PastLook,
-    Reading,
     at_look_only,
     independent_of,
     news_of,
@@ -52,7 +52,7 @@ from harness.gate.stored_scores import (
     scoring_digest,
     truths_of,
 )
-from harness.judging.declared import Given, JudgedGrid
+from harness.judging.declared import Circumstances, JudgedGrid
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -164,7 +164,7 @@ def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = 
     calibration = cache(lambda: calibrate(found.scores))
     passed = []
     for each in (asked, *asked.others):
-        given = given_of(
+        given = circumstances_of(
             each,
             problems=(*found.problems, *conflicting.values()),
             today=today,
@@ -212,14 +212,16 @@ def deciding_scores(asked: Dossier, found: Scored) -> list[UnitScores]:
     return after_training(found.scores, asked.policy, asked.cards)[0]
 
 
-def _reading(asked: Dossier, found: Scored, decides: Sequence[UnitScores]) -> Reading | None:
+def _reading(
+    asked: Dossier, found: Scored, decides: Sequence[UnitScores]
+) -> EvidenceReading | None:
     """How the scores that decide are to be read; None where some of the pair's are missing."""
     whole = all(each.scores for each in found.cells if each.arm in asked.policy.pair)
     return read_now(asked, decides) if whole and not found.problems else None
 
 
 def _news(
-    asked: Dossier, reading: Reading | None, verdict: Verdict, scores: Sequence[UnitScores]
+    asked: Dossier, reading: EvidenceReading | None, verdict: Verdict, scores: Sequence[UnitScores]
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
@@ -332,7 +334,7 @@ def scored(grid: Grid, store: Store) -> Scored:
 
 
 def _judged(
-    asked: Dossier, found: Scored, given: Given, calibration: Callable[[], Calibration]
+    asked: Dossier, found: Scored, given: Circumstances, calibration: Callable[[], Calibration]
 ) -> tuple[Verdict, Inputs]:
     """Judge one pair, and the gate itself on it."""
     inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
@@ -350,7 +352,7 @@ def verdict_from(
     inputs: Inputs,
     scores: Sequence[UnitScores],
     *,
-    given: Given,
+    given: Circumstances,
     calibration: Calibration | None = None,
 ) -> Verdict:
     """Judge recorded inputs, and the gate itself on them: what `gate` and `replay` share.

@@ -137,7 +137,7 @@ class PastLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class EvidenceReading:
     """How evidence is to be read now.
 
     Attributes
@@ -185,7 +185,7 @@ def up_to(
     return found
 
 
-def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> Reading:
+def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> EvidenceReading:
     """Say how the scores of a grid are to be read: at which look, as which attempt.
 
     Parameters
@@ -214,7 +214,7 @@ def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> Reading:
         if row.key == asked.name
     )
     if policy.looks is None:
-        return Reading(tried=now, attempt=attempt, facts=facts)
+        return EvidenceReading(tried=now, attempt=attempt, facts=facts)
     only: dict[str, tuple[str, ...]] = {}
     if not share:
         since = next((each.at for each in known if each.name == mine), "")
@@ -227,7 +227,7 @@ def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> Reading:
     alike = last if last is not None and bool(last.look.prospective) == bool(only) else None
     decided = last is not None and last.outcome in (Outcome.PROMOTE, Outcome.REJECT)
     if decided or (alike is not None and (alike.ended or not grown(origins, alike.look))):
-        return Reading(tried=now, attempt=attempt, facts=facts, standing=last, before=last)
+        return EvidenceReading(tried=now, attempt=attempt, facts=facts, standing=last, before=last)
     look = look_at(
         policy,
         origins,
@@ -237,7 +237,7 @@ def read_now(asked: Dossier, scores: Sequence[UnitScores]) -> Reading:
         attempt=attempt,
         prospective=only,
     )
-    return Reading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
+    return EvidenceReading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
 
 
 def _prospective(asked: Dossier, since: str) -> dict[str, tuple[str, ...]]:
@@ -348,7 +348,7 @@ def looks_of(store: Store, verdict: str) -> list[PastLook]:
     return []
 
 
-def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) -> None:
+def record_reading(store: Store, reading: EvidenceReading, verdict: Verdict, name: str) -> None:
     """Write that something was judged, and the look that was taken; an INVALID one is none."""
     if store.journal.read_only or verdict.outcome is Outcome.INVALID:
         return
@@ -390,7 +390,7 @@ def sessions_to_next(grid: Grid, scores: Sequence[UnitScores]) -> int | None:
 
 
 def news_of(
-    reading: Reading,
+    reading: EvidenceReading,
     verdict: Verdict,
     earlier: tuple[Outcome, int] | None,
     *,

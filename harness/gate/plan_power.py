@@ -17,11 +17,11 @@ from harness.errors import ConfigError
 from harness.evidence.prospects import EFFECTS, prospects_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
-from harness.gate.given_facts import room_of
+from harness.gate.circumstances import room_of
 from harness.gate.judge import scored
 from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.fact import Fact, FactCode, fact
-from harness.judging.findings import Finding, Outlook, chances_of_all, outlooks_of
+from harness.judging.findings import Finding, RulePower, chances_of_all, outlooks_of
 from harness.judging.verdict import gather
 from harness.running.cells import has_cell
 from harness.running.grid import Grid, GridCell
@@ -49,7 +49,7 @@ class PowerReport:
         The same where a policy plans looks; empty where it plans none.
     """
 
-    outlooks: tuple[Outlook, ...]
+    outlooks: tuple[RulePower, ...]
     whole: tuple[tuple[float, float, float], ...]
     source: Fact
     power: float

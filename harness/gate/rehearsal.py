@@ -22,7 +22,7 @@ from harness.experiments.rules import Looks
 from harness.gate.dossier import Dossier
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
-from harness.judging.declared import Cell, Given, Look
+from harness.judging.declared import Cell, Circumstances, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import latches, look_at
 from harness.judging.verdict import Verdict, verdict_on
@@ -156,7 +156,7 @@ def _stream(
             earlier=[each for each, _ in taken],
             latched=latched,
         )
-        verdict = verdict_on(policy, declared, there, Given(look=look), ask=answer)
+        verdict = verdict_on(policy, declared, there, Circumstances(look=look), ask=answer)
         taken.append((look, verdict))
         latched = latches(verdict.findings, look)
         if verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT) or look.last:

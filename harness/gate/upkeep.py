@@ -18,7 +18,7 @@ from harness.running.grid import Grid, GridCell
 from harness.running.identity import line_of
 from harness.running.incoming import arrived, seal_incoming
 from harness.running.parts import Part, read_part
-from harness.running.sealing import Due, part_key, seal_part
+from harness.running.sealing import DueOrigins, part_key, seal_part
 from harness.running.sources import file_digest
 from harness.running.split import anchor_of
 from harness.running.store_folder import Store, StoredFit
@@ -301,7 +301,7 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
 
 def _belongs(
     store: Store, cell: GridCell, part: Part, key: str
-) -> tuple[Due | None, StoredFit | None]:
+) -> tuple[DueOrigins | None, StoredFit | None]:
     """The fit of a cell that a part is of, if it is of any."""
     cutoffs = tuple(map(str, part.cutoff))
     dates = cell.split.dataset.series.dates
@@ -315,7 +315,7 @@ def _belongs(
             origin=fit.windows.origin[rows],
             fitted_at=fit.windows.fitted_at[rows],
         )
-        due = Due(
+        due = DueOrigins(
             cell=cell,
             fit=dataclasses.replace(fit, windows=windows),
             since=len(store.journal),

@@ -60,7 +60,7 @@ class PlanRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class LookLevel:
     """One-sided nominal levels at a look, by what is to be shown; None where nothing can be.
 
     Attributes
@@ -113,7 +113,7 @@ class Look:
     share: float
     most: int
     origins: Mapping[str, int]
-    levels: Mapping[str, Level]
+    levels: Mapping[str, LookLevel]
     spent: float
     latched: Mapping[str, str] = field(default_factory=dict)
     prospective: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class LargerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Circumstances:
     """The caller's part of a verdict.
 
     Attributes
@@ -272,7 +272,7 @@ class JudgedGrid:
     policy: Policy
     declared: Sequence[Cell]
     scores: Sequence[UnitScores]
-    given: Given = field(default_factory=Given)
+    given: Circumstances = field(default_factory=Circumstances)
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ Unit = Literal["share", "points", "count", "ratio"]
 """What a finding's numbers are: a share of legacy's loss, points of a share, a count, a ratio."""
 
 
-Ask = Callable[[Pair, Question], Comparison]
+MeasuringTask = Callable[[Pair, Question], Comparison]
 """What puts a question to a pair: `comparison_of`, or `answer` for the conclusion alone."""
 NO_LOSS = 1e-6
 """A legacy loss up to this, scaled by the last value, is no scale for a margin."""
@@ -118,7 +118,7 @@ def judge_rule(
     question: Question,
     candidate: Sequence[UnitScores],
     legacy: Sequence[UnitScores],
-    ask: Ask = comparison_of,
+    ask: MeasuringTask = comparison_of,
 ) -> list[Finding]:
     """Judge one rule on one dataset from the units of both sides: a finding for each part.
 
@@ -133,7 +133,7 @@ def judge_rule(
     names = rule.scope.slices or ("",)
     found = []
     for name, part in zip(names, rule.scope.parts, strict=True):
-        made = _Making(
+        made = _FindingDraft(
             rule=rule, dataset=dataset, part=part, policy=policy, question=question, ask=ask
         )
         try:
@@ -150,7 +150,7 @@ def judge_rule(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Making:
+class _FindingDraft:
     """One finding in the making."""
 
     rule: Criterion | CoverageRule
@@ -158,7 +158,7 @@ class _Making:
     part: str
     policy: Policy
     question: Question
-    ask: Ask
+    ask: MeasuringTask
 
     def invalid(self, code: FactCode, **values: Value) -> Finding:
         """Nothing could be compared."""
@@ -386,7 +386,7 @@ class Multiplicity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class RulePower:
     """What a plan can tell of one finding: the same answer in `power`, verdict and page.
 
     Attributes
@@ -432,7 +432,7 @@ class Outlook:
     silent: Fact | None = None
 
 
-def outlooks_of(findings: Sequence[Finding]) -> tuple[Outlook, ...]:
+def outlooks_of(findings: Sequence[Finding]) -> tuple[RulePower, ...]:
     """One per finding that compares losses or coverage."""
     found = []
     for each in findings:
@@ -442,7 +442,7 @@ def outlooks_of(findings: Sequence[Finding]) -> tuple[Outlook, ...]:
         planned, sample = compared.planning, compared.sample
         silent = no_prediction(sample.independent_n) if compared.silent else None
         found.append(
-            Outlook(
+            RulePower(
                 finding=each.id,
                 role=each.role,
                 bound=each.bound,
@@ -465,7 +465,7 @@ def outlooks_of(findings: Sequence[Finding]) -> tuple[Outlook, ...]:
     return tuple(found)
 
 
-def chances_of_all(outlooks: Sequence[Outlook]) -> tuple[tuple[float, float, float], ...]:
+def chances_of_all(outlooks: Sequence[RulePower]) -> tuple[tuple[float, float, float], ...]:
     """True effects with the least and the most the chance can be that all guardrails are decided.
 
     Losses that much better than legacy's, and intervals that cover as promised. How the guardrails

@@ -14,7 +14,7 @@ from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import Criterion
 from harness.judging.declared import JudgedGrid
 from harness.judging.fact import FactCode, Value, fact
-from harness.judging.findings import Ask, Finding, Multiplicity, Outcome, judge_rule
+from harness.judging.findings import Finding, MeasuringTask, Multiplicity, Outcome, judge_rule
 from harness.judging.price_scale import far_from_prices
 from harness.scoring.scores import UnitScores
 
@@ -22,7 +22,7 @@ _SKILL = Criterion(metric="crps")
 
 
 def judge_limits(
-    grid: JudgedGrid, dataset: str, *, shared: Multiplicity, bar: str | None, ask: Ask
+    grid: JudgedGrid, dataset: str, *, shared: Multiplicity, bar: str | None, ask: MeasuringTask
 ) -> list[Finding]:
     """Judge what a policy limits on one dataset: failures, the point path, the least skill.
 
@@ -119,7 +119,7 @@ def judge_skill(
     question: Question,
     candidate: Sequence[UnitScores],
     reference: Sequence[UnitScores],
-    ask: Ask = comparison_of,
+    ask: MeasuringTask = comparison_of,
 ) -> Finding:
     """Judge whether the candidate is shown to have the least skill over the reference arm."""
     wanted = policy.limits.min_skill

@@ -23,7 +23,7 @@ ALWAYS = ("crps", "rmse", "mae")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AgainstReference:
     """One side against the reference: skill is 1 - value / reference value; above 0 is better.
 
     Attributes
@@ -61,7 +61,7 @@ def reference_arm(grid: JudgedGrid) -> str | None:
     return grid.policy.reference_among({**roles, **scored})
 
 
-def standings_of(grid: JudgedGrid, bar: str | None) -> tuple[Standing, ...]:
+def standings_of(grid: JudgedGrid, bar: str | None) -> tuple[AgainstReference, ...]:
     """Both sides against the reference `bar`: by CRPS, RMSE, MAE and every loss of the policy."""
     if bar is None:
         return ()
@@ -83,7 +83,7 @@ def shown_by(
     against: Sequence[UnitScores],
     *,
     alpha: float | None,
-) -> Standing | None:
+) -> AgainstReference | None:
     """One arm against another by the t test alone, on windows that neither failed.
 
     None where they cannot be paired or one has no scores for it; no skill where no window is left,
@@ -95,7 +95,7 @@ def shown_by(
         return None
     failed = np.logical_not(both.candidate_ok.all(axis=0) & both.legacy_ok.all(axis=0))
     arm, other, dataset = both.names
-    blank = Standing(
+    blank = AgainstReference(
         arm=arm,
         dataset=dataset,
         metric=estimand.name,
@@ -136,12 +136,14 @@ _SHOWN: dict[Conclusion, Literal["better", "worse", ""]] = {
 }
 
 
-def rows_of(standings: Sequence[Standing]) -> tuple[tuple[str, str, Scalar, Scalar, Scalar], ...]:
+def rows_of(
+    standings: Sequence[AgainstReference],
+) -> tuple[tuple[str, str, Scalar, Scalar, Scalar], ...]:
     """Dataset, metric, and skill with its interval, as a fact holds them."""
     return tuple((each.dataset, each.metric, each.skill, each.low, each.high) for each in standings)
 
 
-def straw_man(policy: Policy, standings: Sequence[Standing]) -> Fact | None:
+def straw_man(policy: Policy, standings: Sequence[AgainstReference]) -> Fact | None:
     """That the baseline is shown worse than the reference: to beat it proves little."""
     worse = [each for each in standings if each.arm == policy.baseline and each.shown == "worse"]
     if not worse:

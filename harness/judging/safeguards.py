@@ -20,7 +20,7 @@ from harness.experiments.waivers import WaiverState
 from harness.judging.declared import JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Finding, Multiplicity, judge_rule
-from harness.judging.reference import ALWAYS, Standing, rows_of, shown_by, straw_man
+from harness.judging.reference import ALWAYS, AgainstReference, rows_of, shown_by, straw_man
 from harness.judging.validity import Validity
 
 WIDEST_MARGIN = 0.25
@@ -132,8 +132,8 @@ def _behind(grid: JudgedGrid, *, shared: Multiplicity, bar: str | None) -> Itera
 def _worse_beside(grid: JudgedGrid) -> Iterator[Fact]:
     """Where the candidate is shown worse than legacy by a loss that no rule judges as a whole."""
     policy = grid.policy
-    beside: list[Standing] = []
-    unjudged: list[Standing] = []
+    beside: list[AgainstReference] = []
+    unjudged: list[AgainstReference] = []
     for dataset in grid.datasets:
         legacy, candidate = (grid.units(arm, dataset) for arm in policy.pair)
         named = {

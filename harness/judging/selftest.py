@@ -31,8 +31,8 @@ from harness.experiments.rules import Criterion
 from harness.judging.conclusion import Evidence, SelfTest, SelfTestPart, State, case_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import (
-    Ask,
     Finding,
+    MeasuringTask,
     Outcome,
     judge_rule,
     rejected_together,
@@ -63,7 +63,7 @@ class _Trial:
     """
 
     evidence: Evidence
-    ask: Ask
+    ask: MeasuringTask
 
     @cached_property
     def sides(self) -> dict[tuple[str, str], list[UnitScores]]:
@@ -320,7 +320,7 @@ class _Trial:
         return found
 
 
-def self_test(evidence: Evidence, *, ask: Ask = comparison_of) -> SelfTest:
+def self_test(evidence: Evidence, *, ask: MeasuringTask = comparison_of) -> SelfTest:
     """Try all six parts on the losses a verdict is made of.
 
     Where the real evidence allows no conclusion there is nothing sound to plant in: the parts are

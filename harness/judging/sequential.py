@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.evidence.estimates import Question
 from harness.experiments.policy import Policy
-from harness.judging.declared import Level, Look
+from harness.judging.declared import Look, LookLevel
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome, p_of_reject
 from harness.stats.bootstrap import RESAMPLES
@@ -79,7 +79,7 @@ def look_at(
         most=asked.max_origins,
         origins=dict(origins),
         levels={
-            name: Level(
+            name: LookLevel(
                 guardrail=at(name, policy.alpha * share),
                 success=at(name, policy.alpha * share / successes),
                 reject=at(name, policy.alpha / max(1, rejects)),

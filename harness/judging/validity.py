@@ -16,7 +16,7 @@ from harness.judging.declared import Cell, JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.price_scale import far_from_prices
 from harness.judging.reference import (
-    Standing,
+    AgainstReference,
     reference_arm,
     shown_by,
     standings_of,
@@ -159,7 +159,7 @@ class Validity:
     missing: tuple[Cell, ...]
     truth_digests: Mapping[str, str]
     units: tuple[UnitHealth, ...]
-    standings: tuple[Standing, ...]
+    standings: tuple[AgainstReference, ...]
     blindness: tuple[Blindness, ...] = ()
     contamination: tuple[Contamination, ...] = ()
     doubts: tuple[Fact, ...] = ()
@@ -212,9 +212,9 @@ class Validity:
         return "holds" if better else "note"
 
     @property
-    def bars(self) -> dict[str, dict[str, Standing]]:
+    def bars(self) -> dict[str, dict[str, AgainstReference]]:
         """Standings by dataset and arm: by CRPS, or by the loss that stands first."""
-        found: dict[str, dict[str, Standing]] = {}
+        found: dict[str, dict[str, AgainstReference]] = {}
         for dataset in dict.fromkeys(row.dataset for row in self.standings):
             mine = [row for row in self.standings if row.dataset == dataset]
             metrics = [row.metric for row in mine]
@@ -372,7 +372,9 @@ def _contamination(grid: JudgedGrid) -> tuple[Contamination, ...]:
     )
 
 
-def _implausible(grid: JudgedGrid, standings: Sequence[Standing], bar: str | None) -> list[Fact]:
+def _implausible(
+    grid: JudgedGrid, standings: Sequence[AgainstReference], bar: str | None
+) -> list[Fact]:
     """A gain over all steps that is too large; or one at the first step that is shown to be.
 
     Whoever has seen a session or two too many knows the nearest best, and over a long horizon it is
@@ -380,7 +382,7 @@ def _implausible(grid: JudgedGrid, standings: Sequence[Standing], bar: str | Non
     """
     policy = grid.policy
     whole = [each for each in standings if (each.arm, each.metric) == (policy.candidate, "crps")]
-    nearest: list[Standing] = []
+    nearest: list[AgainstReference] = []
     for dataset in dict.fromkeys(unit.dataset for unit in grid.scores):
         candidate, reference = (
             [
@@ -411,7 +413,7 @@ def _implausible(grid: JudgedGrid, standings: Sequence[Standing], bar: str | Non
     return list(found.values())
 
 
-def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
+def _partly(policy: Policy, standings: Sequence[AgainstReference]) -> list[Fact]:
     """That a candidate is set against the reference on a part of the windows only."""
     found = dict.fromkeys(
         (each.dataset, each.arm, each.reference, each.left_out)

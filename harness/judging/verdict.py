@@ -20,14 +20,14 @@ from harness.evidence.prospects import comparison_of
 from harness.experiments.policy import Policy
 from harness.experiments.waivers import WaiverState
 from harness.judging.conclusion import Evidence, SelfTest, case_of
-from harness.judging.declared import Cell, Given, JudgedGrid, Look, PlanRecord
+from harness.judging.declared import Cell, Circumstances, JudgedGrid, Look, PlanRecord
 from harness.judging.fact import SCHEMA, Fact, expect_schema
 from harness.judging.findings import (
-    Ask,
     Finding,
+    MeasuringTask,
     Multiplicity,
     Outcome,
-    Outlook,
+    RulePower,
     judge_rule,
     multiplicity_of,
     outlooks_of,
@@ -109,7 +109,7 @@ class Verdict:
     next_action: Fact
     self_test: SelfTest | None = None
     multiplicity: Multiplicity | None = None
-    power: tuple[Outlook, ...] = ()
+    power: tuple[RulePower, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
     look: Look | None = None
     judged_on: str | None = None
@@ -149,9 +149,9 @@ def verdict_on(
     policy: Policy,
     declared: Sequence[Cell],
     scores: Sequence[UnitScores],
-    given: Given | None = None,
+    given: Circumstances | None = None,
     *,
-    ask: Ask = comparison_of,
+    ask: MeasuringTask = comparison_of,
 ) -> Verdict:
     """Judge scores by a policy, without the gate's self-test.
 
@@ -167,11 +167,13 @@ def verdict_on(
     ask
         As in `judge_rule`.
     """
-    grid = JudgedGrid(policy=policy, declared=declared, scores=scores, given=given or Given())
+    grid = JudgedGrid(
+        policy=policy, declared=declared, scores=scores, given=given or Circumstances()
+    )
     return conclude(gather(grid, ask=ask))
 
 
-def gather(grid: JudgedGrid, *, ask: Ask = comparison_of) -> Evidence:
+def gather(grid: JudgedGrid, *, ask: MeasuringTask = comparison_of) -> Evidence:
     """Examine what there is and judge every rule; `ask` as in `judge_rule`."""
     grid = grid.in_order
     multiplicity = multiplicity_of(grid.policy, grid.datasets)
@@ -215,7 +217,7 @@ def conclude(
 
 
 def _findings(
-    grid: JudgedGrid, *, shared: Multiplicity, bar: str | None, ask: Ask
+    grid: JudgedGrid, *, shared: Multiplicity, bar: str | None, ask: MeasuringTask
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
     policy, given, found = grid.policy, grid.given, list[Finding]()

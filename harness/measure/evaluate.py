@@ -36,8 +36,8 @@ from harness.measure.session import (
     CANDIDATE,
     Mode,
     Process,
+    SessionMeasurements,
     Side,
-    Taken,
     TimedForecasts,
 )
 from harness.reasons import Plain, Reason, ReasonCode, reason
@@ -53,7 +53,11 @@ _DAYS_PER_YEAR = 365.25
 
 
 def evaluate(
-    taken: Taken, units: Mapping[str, StoredCell], split: Split, *, loaded: Reason | None
+    taken: SessionMeasurements,
+    units: Mapping[str, StoredCell],
+    split: Split,
+    *,
+    loaded: Reason | None,
 ) -> tuple[tuple[MeasuredArm, ...], tuple[Cost, ...]]:
     """What a session says of both arms, and one cost per key of `CRITERIA`, in their order.
 
@@ -111,7 +115,9 @@ def _figures(criterion: str, figures: Sequence[Array]) -> Cost:
     return _cost(criterion, ratio_of(baseline, candidate, again), absolute)
 
 
-def _levels(taken: Taken, rounds: Callable[[Process], Sequence[float]]) -> list[Array]:
+def _levels(
+    taken: SessionMeasurements, rounds: Callable[[Process], Sequence[float]]
+) -> list[Array]:
     """One figure per process, [K] of A, B and A'; see `ratios.paired_level`."""
     rows = []
     for found in taken.sets:
@@ -120,7 +126,7 @@ def _levels(taken: Taken, rounds: Callable[[Process], Sequence[float]]) -> list[
     return list(np.array(rows).T)
 
 
-def _by_role(taken: Taken, figure: Callable[[Process], float]) -> list[Array]:
+def _by_role(taken: SessionMeasurements, figure: Callable[[Process], float]) -> list[Array]:
     """One figure per process, [K] of A, B and A'."""
     return [
         np.array([figure(each) for each in taken.processes(name)])
@@ -128,7 +134,7 @@ def _by_role(taken: Taken, figure: Callable[[Process], float]) -> list[Array]:
     ]
 
 
-def _peak_memory(taken: Taken) -> Cost:
+def _peak_memory(taken: SessionMeasurements) -> Cost:
     missing = taken.processes(BASELINE)[0].phases.no_peaks
     if missing:
         why = reason(ReasonCode.NO_PEAKS, said=missing)
@@ -141,7 +147,7 @@ def serving_peak(process: Process) -> float:
     return float(max(process.phases.peak_bytes[phase] for phase in SERVING))
 
 
-def _fit_time(taken: Taken) -> Cost:
+def _fit_time(taken: SessionMeasurements) -> Cost:
     baseline, candidate = (
         np.array([fit.phases.seconds["fit"] for fit in taken.sides[name].fits])
         for name in (BASELINE, CANDIDATE)
@@ -150,7 +156,7 @@ def _fit_time(taken: Taken) -> Cost:
     return _one_sided("fit_time", means) or _cost("fit_time", ratio_of(baseline, candidate), means)
 
 
-def _load_time(taken: Taken) -> Cost:
+def _load_time(taken: SessionMeasurements) -> Cost:
     figures = _by_role(taken, lambda process: process.phases.seconds["load"])
     medians = [
         float(np.median(each))
@@ -183,7 +189,9 @@ def _one_sided(criterion: str, values: Sequence[float]) -> Cost | None:
     )
 
 
-def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> MeasuredArm:
+def _measured_arm(
+    taken: SessionMeasurements, name: str, unit: StoredCell, split: Split
+) -> MeasuredArm:
     """What a session says of the arm in the role `name`, whose ordinary unit is `unit`."""
     side, processes = taken.sides[name], taken.processes(name)
     elsewhere = side.learns and dict(unit.record.machine) != machine()

@@ -22,7 +22,14 @@ from harness.measure.record import (
     record_key,
     write_measure,
 )
-from harness.measure.session import BASELINE, CANDIDATE, Session, TurnError, Turns, make_side
+from harness.measure.session import (
+    BASELINE,
+    CANDIDATE,
+    MeasuredProcesses,
+    Session,
+    TurnError,
+    make_side,
+)
 from harness.reasons import ReasonCode, reason
 from harness.running.cells import read_cell
 from harness.running.grid import Grid, GridCell
@@ -34,7 +41,7 @@ _KINDS = {"operators": "txt", "memory": "json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class MeasuringTask:
     """What is to be measured.
 
     Attributes
@@ -53,7 +60,7 @@ class Ask:
 
 
 def measure_pair(
-    grid: Grid, store: Store, ask: Ask, *, tell: Callable[[str], None] = lambda text: None
+    grid: Grid, store: Store, ask: MeasuringTask, *, tell: Callable[[str], None] = lambda text: None
 ) -> Costs:
     """Measure two arms of a grid, write the record, and read its costs.
 
@@ -88,7 +95,7 @@ def _take(
     grid: Grid,
     store: Store,
     cells: tuple[GridCell, GridCell],
-    ask: Ask,
+    ask: MeasuringTask,
     *,
     handle: int,
     tell: Callable[[str], None],
@@ -102,7 +109,9 @@ def _take(
             for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True)
         }
         run, log = grid.experiment.run, Path(folder) / "log.txt"
-        turning = Turns(threads=run.threads, keep=(handle,), log=log, limit_s=run.time_limit_s)
+        turning = MeasuredProcesses(
+            threads=run.threads, keep=(handle,), log=log, limit_s=run.time_limit_s
+        )
         with turning as turns:
             session = Session(turns, sides, settings=ask.settings, folder=Path(folder), tell=tell)
             problem = session.take()

@@ -42,7 +42,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class ForecastCalls:
     """Seconds of each forecast of one window, and processor seconds of all."""
 
     seconds: tuple[float, ...]
@@ -50,7 +50,7 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class TimedPass:
     """Seconds of a pass over so many windows in batches."""
 
     phases: Phases

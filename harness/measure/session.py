@@ -25,15 +25,15 @@ from harness.errors import AbharnessError
 from harness.experiments.experiment import MeasureSettings
 from harness.measure import launcher
 from harness.measure.replies import (
-    Calls,
     Done,
     Energy,
     Fitted,
+    ForecastCalls,
     LoadedReply,
-    Pass,
     Phases,
     ProcessorTime,
     RepeatsReply,
+    TimedPass,
 )
 from harness.measure.worker import batch_sizes
 from harness.parsing import parse_record
@@ -49,7 +49,7 @@ class TurnError(AbharnessError):
     """A measured process ended, hung, or its arm failed; the message is one line."""
 
 
-class Turns:
+class MeasuredProcesses:
     """A launcher and the measured processes it holds.
 
     Parameters
@@ -79,7 +79,7 @@ class Turns:
             start_new_session=True,  # Ctrl-C is the session's to handle
         )
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> MeasuredProcesses:
         return self
 
     def __exit__(
@@ -241,7 +241,7 @@ class Process:
 
 
 @dataclass(slots=True, kw_only=True)
-class Taken:
+class SessionMeasurements:
     """Everything a session took."""
 
     sides: dict[str, Side]
@@ -269,7 +269,7 @@ class Session:
 
     def __init__(
         self,
-        turns: Turns,
+        turns: MeasuredProcesses,
         sides: dict[str, Side],
         *,
         settings: MeasureSettings,
@@ -278,7 +278,7 @@ class Session:
     ) -> None:
         self._turns, self._settings, self._folder, self._tell = turns, settings, folder, tell
         self._start = time.monotonic()
-        self.taken = Taken(sides=sides)
+        self.taken = SessionMeasurements(sides=sides)
 
     def take(self) -> str:
         """Take everything; why that failed, in a line."""
@@ -330,9 +330,9 @@ class Session:
             self._tell(f"batch sizes of {side.cell.arm.name}")
             self._open(name, order=0)
             sizes, spans = batch_sizes(side.windows), dict[int, float]()
-            self._turns.turn(name, "offline", Pass, batch=sizes[-1])
+            self._turns.turn(name, "offline", TimedPass, batch=sizes[-1])
             for size in sizes:
-                spans[size] = self._turns.turn(name, "offline", Pass, batch=size).span
+                spans[size] = self._turns.turn(name, "offline", TimedPass, batch=size).span
             side.batch = min(spans, key=spans.__getitem__)
             self._turns.stop(name)
         begun = time.monotonic()
@@ -392,13 +392,13 @@ class Session:
         """One window at a time."""
         calls = {}
         for name in found:
-            warm = self._turns.turn(name, "steady", Calls, calls=_WARM_CALLS)
+            warm = self._turns.turn(name, "steady", ForecastCalls, calls=_WARM_CALLS)
             each = max(float(np.median(warm.seconds)), 1e-7)
             calls[name] = min(max(1, round(self._settings.block_s / each)), _MOST_CALLS)
         for order in _rounds(self._settings.rounds):
             medians: dict[str, list[float]] = {name: [] for name in found}
             for name in order:
-                reply = self._turns.turn(name, "steady", Calls, calls=calls[name])
+                reply = self._turns.turn(name, "steady", ForecastCalls, calls=calls[name])
                 found[name].calls.append(reply.seconds)
                 found[name].cpu += reply.cpu
                 medians[name].append(float(np.median(reply.seconds)))
@@ -408,11 +408,11 @@ class Session:
     def _batches(self, found: dict[str, Process]) -> None:
         """All windows at the batch size that is fastest for each arm."""
         for name in found:
-            self._turns.turn(name, "offline", Pass, batch=self._side(name).batch)
+            self._turns.turn(name, "offline", TimedPass, batch=self._side(name).batch)
         for order in _rounds(_OFFLINE_ROUNDS):
             spans: dict[str, list[float]] = {name: [] for name in found}
             for name in order:
-                reply = self._turns.turn(name, "offline", Pass, batch=self._side(name).batch)
+                reply = self._turns.turn(name, "offline", TimedPass, batch=self._side(name).batch)
                 spans[name].append(reply.span)
                 found[name].windows, found[name].phases = reply.windows, reply.phases
             for name, pair in spans.items():

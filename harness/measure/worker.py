@@ -30,14 +30,14 @@ from harness.arm_ref import attempt
 from harness.errors import exception_line
 from harness.forecast import LEVELS, Forecast
 from harness.measure.replies import (
-    Calls,
     Done,
     Energy,
     Fitted,
+    ForecastCalls,
     LoadedReply,
-    Pass,
     Phases,
     RepeatsReply,
+    TimedPass,
 )
 from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
 from harness.running.unit import Job
@@ -164,7 +164,7 @@ def batch_sizes(windows: int) -> Sequence[int]:
     return sorted({min(size, windows) for size in (1, 8, 32, 128, 512)})
 
 
-Reply = Phases | LoadedReply | Fitted | Calls | Pass | RepeatsReply | Energy | Done
+Reply = Phases | LoadedReply | Fitted | ForecastCalls | TimedPass | RepeatsReply | Energy | Done
 
 COMMANDS = (
     "open", "load", "fit", "first", "steady", "offline", "repeat", "rest", "answers", "profile",
@@ -229,7 +229,7 @@ class Worker:
             self._call(*next(self._singles))
         return self._phases()
 
-    def steady(self, *, calls: int) -> Calls:
+    def steady(self, *, calls: int) -> ForecastCalls:
         """Forecast one window at a time; the first call of a turn is not counted."""
         inputs = [next(self._singles) for _ in range(calls + 1)]
         spent = []
@@ -241,9 +241,9 @@ class Worker:
                 self._call(number, contexts)
                 spent.append(time.perf_counter() - start)
             cpu = time.process_time() - cpu
-        return Calls(seconds=tuple(spent), cpu=cpu)
+        return ForecastCalls(seconds=tuple(spent), cpu=cpu)
 
-    def offline(self, *, batch: int) -> Pass:
+    def offline(self, *, batch: int) -> TimedPass:
         """Forecast all windows of the plan in batches."""
         parts = self._feed.passes(batch)
         with self._meter.phase("offline"):
@@ -251,7 +251,7 @@ class Worker:
             answers = [self._forecast(contexts) for contexts in parts]
             spent = time.perf_counter() - start
         self._offline = self._offline or answers
-        return Pass(phases=self._phases(), span=spent, windows=sum(map(len, parts)))
+        return TimedPass(phases=self._phases(), span=spent, windows=sum(map(len, parts)))
 
     def repeat(self, *, pairs: int) -> RepeatsReply:
         """Time new inputs, each followed by the same numbers once more."""

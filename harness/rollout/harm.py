@@ -77,7 +77,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class StreamTotals:
     """What both sides did since the stream began.
 
     Attributes
@@ -127,7 +127,7 @@ def seen_of(
     state: RolloutState,
     pairs: Sequence[PairedStream],
     requests: Sequence[Fault] = (),
-) -> Seen:
+) -> StreamTotals:
     """Read a stream by the rules.
 
     Parameters
@@ -161,7 +161,7 @@ def seen_of(
                 spending.append((day, relative(pair, place)))
     spending.sort()
     total = np.cumsum([lost for _, lost in spending]).tolist()
-    return Seen(
+    return StreamTotals(
         pairs=tuple(pairs),
         lines=tuple(lines),
         budget=tuple((day, spent) for (day, _), spent in zip(spending, total, strict=True)),
@@ -236,7 +236,7 @@ def _sentinel(stretch: bytes, streams: int, name: str, limit: float) -> tuple[Se
 
 
 def place_after(
-    settings: Settings, state: RolloutState, seen: Seen, outcome: Outcome | None
+    settings: Settings, state: RolloutState, seen: StreamTotals, outcome: Outcome | None
 ) -> tuple[int, Cause, dict[str, Any]] | None:
     """Where harm rolls a rollout back to, and what it was; None where it stays."""
     stage = settings.stages[state.place]

@@ -18,7 +18,7 @@ from harness.errors import ConfigError, StoreError
 from harness.gate.history import standing as standing_verdict
 from harness.gate.judge import stored_judgement
 from harness.judging.verdict import plain
-from harness.rollout.harm import Fault, Seen, place_after, seen_of
+from harness.rollout.harm import Fault, StreamTotals, place_after, seen_of
 from harness.rollout.settings import Settings
 from harness.rollout.stages import (
     Cause,
@@ -98,7 +98,7 @@ class Status:
     settings: Settings
     state: RolloutState
     standing: StandingVerdict
-    seen: Seen | None
+    seen: StreamTotals | None
     refusals: tuple[Refusal, ...]
     requests: tuple[Mapping[str, Any], ...]
     head: str
@@ -149,7 +149,7 @@ class OpenRollout:
                 return None
             raise
 
-    def seen(self, state: RolloutState, grid: Grid) -> Seen | None:
+    def seen(self, state: RolloutState, grid: Grid) -> StreamTotals | None:
         """What both sides did; None where no stream has begun, or nothing of it is there yet."""
         if state.stream is None:
             return None

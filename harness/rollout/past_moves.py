@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.gate.history import read_verdict
 from harness.records.journal import Record
-from harness.rollout.harm import Seen, place_after, seen_of
+from harness.rollout.harm import StreamTotals, place_after, seen_of
 from harness.rollout.night import SERVING, OpenRollout
 from harness.rollout.settings import LEGACY, Settings
 from harness.rollout.stages import (
@@ -108,7 +108,7 @@ class _Past:
         """What the file asked when the stage was entered."""
         return self.opened.in_force(state)
 
-    def seen(self, state: RolloutState, moment: Moment) -> Seen | None:
+    def seen(self, state: RolloutState, moment: Moment) -> StreamTotals | None:
         """What both sides had done by a moment."""
         if state.stream is None or self.stream is None:
             return None

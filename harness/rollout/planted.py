@@ -21,7 +21,7 @@ from harness.experiments.rules import Looks
 from harness.gate.dossier import Dossier
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
-from harness.judging.declared import Cell, Given, Look
+from harness.judging.declared import Cell, Circumstances, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
 from harness.judging.verdict import Verdict, verdict_on
@@ -315,7 +315,7 @@ class StageWalk:
                 earlier=[each for each, _ in self.looks],
                 latched=self.latched,
             )
-            given = Given(look=look)
+            given = Circumstances(look=look)
             verdict = verdict_on(self.policy, self.declared, there, given, ask=answer)
             self.looks = (*self.looks, (look, verdict))
             self.latched = latches(verdict.findings, look)

@@ -14,7 +14,7 @@ from harness.running.grid import GridCell, PlannedFit
 from harness.running.parts import Part, column, read_table, together
 from harness.running.sources import digest
 from harness.running.split import Split
-from harness.running.store_folder import Limit, Seal, Spent, Store
+from harness.running.store_folder import Limit, ProcessCosts, Seal, Store
 from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.running.work import CURVE
 from harness.window import Array
@@ -147,7 +147,7 @@ def _known(store: Store, cell: GridCell) -> _Known:
         seals = by_key.values()
         fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
         first = next((seal for seal in seals if seal.form != "none"), None)
-        spent = Spent.together(seal.spent for seal in seals)
+        spent = ProcessCosts.together(seal.spent for seal in seals)
         some = there if any(seal.failed or seal.by_fallback for seal in seals) else ()
         failed = [each.seal.first_reason for each in some if each.cutoff in each.seal.failed]
         record = CellRecord(

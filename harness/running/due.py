@@ -16,7 +16,7 @@ from harness.errors import escaped
 from harness.running.cells import Answered, answered, counts
 from harness.running.executor import LastFit, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
-from harness.running.sealing import Due, keeps
+from harness.running.sealing import DueOrigins, keeps
 from harness.running.sources import digest
 from harness.running.store_folder import Limit, Store
 
@@ -39,7 +39,7 @@ class Work:
     """
 
     task: Task
-    due: tuple[Due, ...]
+    due: tuple[DueOrigins, ...]
     cells: tuple[GridCell, ...]
     alone: bool
     after: str = ""
@@ -72,13 +72,13 @@ class Unfit:
     `limit` is the limit of ours that ended the fit, if one did.
     """
 
-    due: Due
+    due: DueOrigins
     reason: str
     limit: Limit | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Works:
+class DueWork:
     """All that is due.
 
     Attributes
@@ -99,7 +99,7 @@ class Works:
 
 def works(
     grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed: bool = False
-) -> Works:
+) -> DueWork:
     """Find what is due of some cells.
 
     Parameters
@@ -107,12 +107,12 @@ def works(
     retry_failed
         Origins that failed are due as well, and what was given up.
     """
-    found = Works()
+    found = DueWork()
     with store.journal.at_rest():
         waiting: dict[str, list[GridCell]] = {}
-        grouped: list[list[Due]] = []
+        grouped: list[list[DueOrigins]] = []
         for cell in asked:
-            mine: list[Due] = []
+            mine: list[DueOrigins] = []
             for due in _with_last_fits(
                 store, cell, list(_due_of(store, cell, found, retry_failed=retry_failed)), found
             ):
@@ -150,22 +150,22 @@ def works(
     return found
 
 
-def _starts_from(store: Store, due: Due) -> str:
+def _starts_from(store: Store, due: DueOrigins) -> str:
     """Key of the fit that the one to be made here starts from; '' where none is or does."""
     return "" if _goes_on_from(store, due) else str(due.fit.identity.get("follows", ""))
 
 
-def _goes_on_from(store: Store, due: Due) -> Path | None:
+def _goes_on_from(store: Store, due: DueOrigins) -> Path | None:
     return None if due.damaged else kept_fit(store, due.cell, due.fit)
 
 
 def _with_last_fits(
-    store: Store, cell: GridCell, dues: Sequence[Due], found: Works
-) -> Sequence[Due]:
+    store: Store, cell: GridCell, dues: Sequence[DueOrigins], found: DueWork
+) -> Sequence[DueOrigins]:
     """What is due of a cell, with fits to be made again only because one starts from them."""
     if not cell.continues:
         return dues
-    mine, chain, wanted = {due.fit.key: due for due in dues}, list[Due](), False
+    mine, chain, wanted = {due.fit.key: due for due in dues}, list[DueOrigins](), False
     for fit in reversed(cell.fits):
         due, known = mine.get(fit.key), store.fit(fit.key)
         failed = known is not None and bool(known.problem)
@@ -174,7 +174,7 @@ def _with_last_fits(
             if known is None or damage:
                 if damage:
                     found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
-                due = Due(
+                due = DueOrigins(
                     cell=cell,
                     fit=fit.at(slice(0, 1)),
                     since=len(store.journal),
@@ -188,7 +188,7 @@ def _with_last_fits(
     return chain[::-1]
 
 
-def _without_last_fit(store: Store, due: Due) -> Unfit | None:
+def _without_last_fit(store: Store, due: DueOrigins) -> Unfit | None:
     """Why a fit cannot be made: the one that it starts from failed."""
     if not _starts_from(store, due):
         return None
@@ -249,7 +249,9 @@ def last_fit(store: Store, fit: PlannedFit) -> LastFit | str | None:
     return LastFit(folder=store.fit_folder(key), state=known.state(key))
 
 
-def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -> Iterator[Due]:
+def _due_of(
+    store: Store, cell: GridCell, found: DueWork, *, retry_failed: bool
+) -> Iterator[DueOrigins]:
     """What is due of a cell, fit by fit."""
     for fit in cell.fits:
         since, there, broken = _held(store, cell, fit)
@@ -282,7 +284,7 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
             damage = store.fit_damage(fit.key)
             if damage:
                 found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
-            yield Due(
+            yield DueOrigins(
                 cell=cell,
                 fit=fit.at(np.array(missing)),
                 since=since,

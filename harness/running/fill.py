@@ -41,7 +41,7 @@ _LEASE_WAIT_S = 3600.0
 """A measuring session takes minutes; one that holds the host for an hour is stuck."""
 
 
-class Doing(Protocol):
+class RunningWork(Protocol):
     """Something that runs, as progress is told of it; its text names it."""
 
     @property
@@ -61,16 +61,16 @@ _Work = Work | Event
 class Progress(Protocol):
     """Told what happens while arms run."""
 
-    def begin(self, works: Sequence[Doing], *, done: int) -> None:
+    def begin(self, works: Sequence[RunningWork], *, done: int) -> None:
         """`works` are about to run; `done` cells need nothing."""
         ...
 
-    def started(self, work: Doing) -> None:
+    def started(self, work: RunningWork) -> None:
         """A process was started."""
         ...
 
     def ended(
-        self, work: Doing, seconds: float, *, failed: int, reason: str, pending: int = 0
+        self, work: RunningWork, seconds: float, *, failed: int, reason: str, pending: int = 0
     ) -> None:
         """It ended with so many failed windows, the first of them for this reason.
 
@@ -78,7 +78,7 @@ class Progress(Protocol):
         """
         ...
 
-    def unanswered(self, work: Doing, reason: str, *, again: bool) -> None:
+    def unanswered(self, work: RunningWork, reason: str, *, again: bool) -> None:
         """The system kept it from a result; it is tried `again` now, or by the next call."""
         ...
 

@@ -33,7 +33,7 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
+class RepeatedForecast:
     """Origins of a fit that are forecast again, beside what was sealed of them."""
 
     fit: PlannedFit
@@ -53,7 +53,7 @@ class Event:
 
     cell: GridCell
     before: Mapping[str, object]
-    repeats: tuple[Repeat, ...]
+    repeats: tuple[RepeatedForecast, ...]
     task: Task
 
     @property
@@ -126,7 +126,7 @@ def events(grid: Grid, store: Store, asked: Sequence[GridCell]) -> list[Event]:
 
 
 def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object]) -> Event | None:
-    repeats: list[Repeat] = []
+    repeats: list[RepeatedForecast] = []
     for fit in cell.fits:
         there = answered(store, cell, fit)
         # what is not on this disk any more is forecast again in any case, and held to its seal
@@ -137,7 +137,7 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
         dates = cell.split.dataset.series.dates
         rows = np.searchsorted(dates, np.array(list(last), dtype="datetime64[D]")) + 1
         again = fit.at(np.isin(fit.windows.origin, rows))
-        repeats.append(Repeat(fit=again, sealed=last, made_anew=False))
+        repeats.append(RepeatedForecast(fit=again, sealed=last, made_anew=False))
     if not repeats:
         return None
     newest = repeats[-1]
@@ -181,7 +181,7 @@ def difference(store: Store, event: Event, finished: Finished) -> str:
     return ""
 
 
-def _apart(store: Store, cell: GridCell, repeat: Repeat, again: Part) -> str:
+def _apart(store: Store, cell: GridCell, repeat: RepeatedForecast, again: Part) -> str:
     """The first origin that is not equal, in words."""
     series = cell.split.dataset.series
 

@@ -400,7 +400,7 @@ def _by_program() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _StoreAsOrdered:
     """What an order says of the store, for declaring the grid without it."""
 
     order: Order
@@ -441,7 +441,7 @@ def task_of(order: Order) -> tuple[Task, Grid]:
         ref.fetch()
     folders = [Path(each) for each in order.data_folders]
     data = {name: load(name, folders) for name in datasets}
-    grid = declare(experiment, data, _Told(order), grow=False)
+    grid = declare(experiment, data, _StoreAsOrdered(order), grow=False)
     cells = {(cell.arm.name, cell.dataset, cell.seed): cell for cell in grid.cells}
     fits = []
     for job in order.jobs:

@@ -26,8 +26,8 @@ from harness.running.parts import Part, part_bytes, together
 from harness.running.sources import digest
 from harness.running.store_folder import (
     Limit,
+    ProcessCosts,
     Seal,
-    Spent,
     Store,
     StoredFit,
     TrainingFacts,
@@ -35,14 +35,14 @@ from harness.running.store_folder import (
 )
 from harness.running.supervisor import Ending
 from harness.running.unit import RESIDUALS, STATE, Job
-from harness.running.work import TRACEBACK, FitReport, Left, read_left, read_plain
+from harness.running.work import TRACEBACK, FitReport, JobOutput, read_left, read_plain
 
 MOST = 16
 """Parts of a fit that lie side by side before they are merged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class DueOrigins:
     """Origins of a cell's fit that are to be forecast.
 
     Attributes
@@ -113,7 +113,9 @@ class Sealed:
     replaced: tuple[str, ...] = ()
 
 
-def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finished) -> Sealed:
+def seal_finished(
+    store: Store, due: DueOrigins, job: Job, number: int, finished: Finished
+) -> Sealed:
     """Seal what the process left of one of its jobs.
 
     Raises
@@ -136,7 +138,7 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
             "from it"
         )
     part = left.part or Part.failed(job.cutoffs, job.windows.horizon, ending.reason)
-    spent = Spent(
+    spent = ProcessCosts(
         seconds=left.report.seconds if left.report else {"total": finished.seconds},
         peak_bytes=left.report.peak_bytes if left.report else {},
         machine=finished.machine or machine(),
@@ -161,7 +163,7 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
 
 
 def _in_vain(
-    store: Store, due: Due, fit: StoredFit | None, number: int, finished: Finished
+    store: Store, due: DueOrigins, fit: StoredFit | None, number: int, finished: Finished
 ) -> bool:
     """Whether the fit it went on or started from was given up, or is another one by now."""
     if fit is None:
@@ -181,12 +183,12 @@ def _serves(fit: StoredFit, sealed: StoredFit | None) -> bool:
     return fit.state("") == sealed.state("") and spread in (None, fit.files.get(RESIDUALS))
 
 
-def _goes_on(due: Due) -> bool:
+def _goes_on(due: DueOrigins) -> bool:
     """Whether the fit that was known is good, and what comes can only add to it."""
     return due.known is not None and not due.known.problem and not due.damaged
 
 
-def _taken(store: Store, due: Due) -> set[str]:
+def _taken(store: Store, due: DueOrigins) -> set[str]:
     """Cutoffs of which another process has sealed a forecast since they became due."""
     found = set()
     for day, each in answered(store, due.cell, due.fit).items():
@@ -196,13 +198,13 @@ def _taken(store: Store, due: Due) -> set[str]:
     return found
 
 
-def _all_taken(store: Store, due: Due) -> bool:
+def _all_taken(store: Store, due: DueOrigins) -> bool:
     return len(_taken(store, due)) == len(due.fit.windows)
 
 
-def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
+def _read(finished: Finished, number: int, job: Job) -> tuple[JobOutput, Ending]:
     """What a process left of a job, and how it ended in the light of that."""
-    left, ending = Left(), finished.ending
+    left, ending = JobOutput(), finished.ending
     reason = "the process ended with exit code 0 and left no result"
     if finished.left is not None:
         try:
@@ -217,7 +219,7 @@ def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
     return left, ending
 
 
-def seal_unfit(store: Store, due: Due, reason: str, limit: Limit | None = None) -> Sealed:
+def seal_unfit(store: Store, due: DueOrigins, reason: str, limit: Limit | None = None) -> Sealed:
     """Seal origins of a fit that is known to have failed: no arm is asked again."""
     cutoffs = due.cell.split.dataset.series.dates[due.fit.windows.origin - 1]
     with store.journal.writing():
@@ -229,13 +231,13 @@ def seal_unfit(store: Store, due: Due, reason: str, limit: Limit | None = None) 
 
 def seal_part(
     store: Store,
-    due: Due,
+    due: DueOrigins,
     part: Part,
     *,
     fit: StoredFit | None = None,
     content: bytes = b"",
     limit: Limit | None = None,
-    spent: Spent | None = None,
+    spent: ProcessCosts | None = None,
 ) -> Sealed:
     """Put a part into the store and seal it, with the record of its fit where that is new.
 
@@ -263,13 +265,13 @@ def seal_part(
 
 def _seal_part(
     store: Store,
-    due: Due,
+    due: DueOrigins,
     part: Part,
     *,
     fit: StoredFit | None,
     content: bytes,
     limit: Limit | None,
-    spent: Spent | None,
+    spent: ProcessCosts | None,
 ) -> Sealed:
     cutoffs = tuple(map(str, part.cutoff))
     digests = tuple(part.digests())
@@ -315,7 +317,7 @@ def _seal_part(
         environment=due.cell.environment,
         device=due.cell.device,
         limit=limit,
-        spent=spent or Spent(),
+        spent=spent or ProcessCosts(),
         replaces=replaces,
         records=tuple(due.cell.records[day] for day in cutoffs) if due.cell.records else (),
     )
@@ -333,7 +335,7 @@ def _seal_part(
     )
 
 
-def _own_name(store: Store, due: Due, name: str, file: str) -> tuple[str, tuple[str, ...]]:
+def _own_name(store: Store, due: DueOrigins, name: str, file: str) -> tuple[str, tuple[str, ...]]:
     """A part's name that no other content is sealed under, and the names of those it replaces.
 
     What was asked again and is answered otherwise stands beside what it replaces until it is
@@ -382,7 +384,7 @@ def part_key(
 
 
 def _fit(
-    due: Due, left: Left, ending: Ending, limit: Limit | None
+    due: DueOrigins, left: JobOutput, ending: Ending, limit: Limit | None
 ) -> tuple[StoredFit | None, dict[str, bytes]]:
     """The record of a fit that is new, or has more to it than was known, and its new files."""
     problem = left.fit.problem if left.fit else ending.reason
@@ -412,7 +414,7 @@ def _fit(
     return record, files
 
 
-def _logs(scratch: Path | None, left: Left) -> dict[str, bytes]:
+def _logs(scratch: Path | None, left: JobOutput) -> dict[str, bytes]:
     """What was printed, and the traceback of the first failure."""
     found: dict[str, bytes] = {}
     if scratch is not None:
@@ -476,7 +478,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
         failed=tuple(_all(seals, "failed")),
         by_fallback=tuple(_all(seals, "by_fallback")),
         first_reason=next((s.first_reason for s in seals.values() if s.first_reason), ""),
-        spent=Spent.together(seal.spent for seal in seals.values()),
+        spent=ProcessCosts.together(seal.spent for seal in seals.values()),
         replaces=tuple(seals),
     )
     known = store.fit(fit.key)

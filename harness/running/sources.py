@@ -273,7 +273,7 @@ def _chain(node: ast.expr) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ModuleFiles:
     """A top-level module as files.
 
     Attributes
@@ -318,7 +318,7 @@ def _counts(file: Path, root: Path) -> bool:
     return file.is_file() and not hidden and "__pycache__" not in parts
 
 
-def place_of(top: str) -> Place | None:
+def place_of(top: str) -> ModuleFiles | None:
     """Where a top-level module lies; None where it is not to be found as files."""
     try:
         spec: ModuleSpec | None = importlib.util.find_spec(top)
@@ -327,13 +327,13 @@ def place_of(top: str) -> Place | None:
     if spec is None:
         return None
     if spec.submodule_search_locations is not None:
-        return Place(folders=tuple(sorted(map(Path, spec.submodule_search_locations))))
+        return ModuleFiles(folders=tuple(sorted(map(Path, spec.submodule_search_locations))))
     file = Path(spec.origin) if spec.has_location and spec.origin else None
-    return Place(file=file) if file is not None and file.is_file() else None
+    return ModuleFiles(file=file) if file is not None and file.is_file() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class ReachedCode:
     """What some modules are made of.
 
     Attributes
@@ -345,7 +345,7 @@ class Reached:
     """
 
     ours: Mapping[str, Path]
-    others: Mapping[str, Place]
+    others: Mapping[str, ModuleFiles]
 
     def in_harness(self, *, wanted: bool) -> dict[str, Path]:
         """Our modules that are part of the harness, or those that are not."""
@@ -363,7 +363,7 @@ class CodeReader:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, Place | None] = {}
+        self._places: dict[str, ModuleFiles | None] = {}
         self._sources: dict[Path, SourceFile] = {}
         self._modules: dict[str, Path | None] = {}
         self._memory = _memory()
@@ -414,10 +414,10 @@ class CodeReader:
         ours = self.reached(roots, others).in_harness(wanted=True)
         return digest({name: self._source(name, file).digest for name, file in ours.items()})
 
-    def reached(self, own: Iterable[str], others: Iterable[str] = ()) -> Reached:
+    def reached(self, own: Iterable[str], others: Iterable[str] = ()) -> ReachedCode:
         """Follow imports from some modules on, as `arm_digest` says."""
         ours: dict[str, Path] = {}
-        places: dict[str, Place] = {}
+        places: dict[str, ModuleFiles] = {}
         seen: set[str] = set()
         own = set(own)
         waiting = [*own, *others]
@@ -445,7 +445,7 @@ class CodeReader:
                     for root, file in place.python():
                         waiting += self._source(_module_name(top, root, file), file).names
         self._memory.keep()
-        return Reached(ours=dict(sorted(ours.items())), others=dict(sorted(places.items())))
+        return ReachedCode(ours=dict(sorted(ours.items())), others=dict(sorted(places.items())))
 
     def _on_the_way(self, name: str) -> Iterator[tuple[str, Path]]:
         """The modules that importing a dotted name runs: packages above it, and itself.
@@ -462,7 +462,7 @@ class CodeReader:
             if file is not None and module != HARNESS:
                 yield module, file
 
-    def _place(self, top: str) -> Place | None:
+    def _place(self, top: str) -> ModuleFiles | None:
         if top not in self._places:
             self._places[top] = place_of(top)
         return self._places[top]
@@ -492,7 +492,7 @@ def _data_of(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _installed(place: Place) -> bool:
+def _installed(place: ModuleFiles) -> bool:
     paths = [place.file] if place.file is not None else list(place.folders)
     return all(
         any(folder in path.parents for folder in _library_folders())

@@ -64,7 +64,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class ProcessCosts:
     """What an arm's process took: seconds and peak bytes of each phase, and where it ran."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Spent:
     machine: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def together(cls, each: Iterable[Spent]) -> Spent:
+    def together(cls, each: Iterable[ProcessCosts]) -> ProcessCosts:
         """Seconds added up, peaks the highest, the machine of the last."""
         seconds: dict[str, float] = {}
         peaks: dict[str, int] = {}
@@ -126,7 +126,7 @@ class StoredFit:
     files: Mapping[str, str] = field(default_factory=dict)
     training: TrainingFacts | None = None
     card: Mapping[str, str] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
+    spent: ProcessCosts = field(default_factory=ProcessCosts)
 
     def state(self, key: str) -> str:
         """Digest of what the arm saved; its own key where it saved nothing."""
@@ -184,7 +184,7 @@ class Seal:
     environment: Mapping[str, Any]
     device: str = ""
     limit: Limit | None = None
-    spent: Spent = field(default_factory=Spent)
+    spent: ProcessCosts = field(default_factory=ProcessCosts)
     replaces: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
 

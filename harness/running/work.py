@@ -66,7 +66,7 @@ class PartReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class JobOutput:
     """What a process left of a job, checked.
 
     Attributes
@@ -166,7 +166,7 @@ def _write_json(file: Path, report: Any) -> _Content:
     return write_atomically(file, content)
 
 
-def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = None) -> Left:
+def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = None) -> JobOutput:
     """Read what a process left of a job: nothing of it is trusted before it was checked.
 
     Parameters
@@ -184,14 +184,14 @@ def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = Non
     """
     left = _Vouched(folder, vouched)
     if not left.has(FIT_FILE):
-        return Left()
+        return JobOutput()
     fit = _report(folder / FIT_FILE, left.read(FIT_FILE), FitReport)
     files = left.state() if fit.saved else {}
     for name in (RESIDUALS, CURVE):
         if left.has(name):
             files[name] = left.read(name)
     if not left.has(PART_FILE):
-        return Left(fit=fit, fit_files=files)
+        return JobOutput(fit=fit, fit_files=files)
     if not left.has(FORECASTS):
         raise StoreError(f"{folder / FORECASTS}: is not there")
     content = left.read(FORECASTS)
@@ -201,7 +201,7 @@ def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = Non
     if part.forecast.point.shape[1] != job.windows.horizon:
         raise StoreError(f"{folder}: forecasts of other steps than requested")
     report = _report(folder / PART_FILE, left.read(PART_FILE), PartReport)
-    return Left(fit=fit, fit_files=files, report=report, part=part, content=content)
+    return JobOutput(fit=fit, fit_files=files, report=report, part=part, content=content)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from harness.stats.longrun import Law
+from harness.stats.longrun import TDistribution
 from harness.window import Array
 
 RESAMPLES = 2000
@@ -49,7 +49,7 @@ def moved(normal: Array, lean: Array) -> Array:
     return found
 
 
-def stretched(drawn: Array, point: float, law: Law, lean: float) -> Array:
+def stretched(drawn: Array, point: float, law: TDistribution, lean: float) -> Array:
     """Turn resampled values [B] into a confidence distribution, in order.
 
     Percentiles of block resamples are too close to the estimate: blocks miss the part
@@ -81,9 +81,9 @@ def _ranks(count: int, freedom: float) -> tuple[Array, Array, Array]:
     return rank, normal, wider
 
 
-def block_law(n: int, block: int) -> Law:
+def block_law(n: int, block: int) -> TDistribution:
     """Law of a statistic whose spread is that of circular blocks: they see ``1 - block / n``."""
-    return Law(
+    return TDistribution(
         n=n,
         lag=block - 1,
         factor=math.sqrt(1 - block / n),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.stats.longrun import (
-    Law,
+    TDistribution,
     block_starts,
     choose_lag,
     circular_means,
@@ -30,7 +30,7 @@ RESAMPLES = 1000
 """Resamples of every confidence set."""
 HOPELESS = 2.0
 """An arm shown to lose with this many times the best one's loss is left out before the others."""
-Standing = Literal["judged", "ties", "no_number", "hopeless"]
+AgainstReference = Literal["judged", "ties", "no_number", "hopeless"]
 """Judged by itself; the same losses as another arm; losses missing; left out beforehand."""
 
 
@@ -58,7 +58,7 @@ class Member:
     value: float | None
     p_value: float | None
     kept: bool
-    standing: Standing = "judged"
+    standing: AgainstReference = "judged"
     beside: str = ""
     number: float = 0.0
 
@@ -142,7 +142,7 @@ def confidence_set(
                 arm=arm, value=None, p_value=None, kept=False, standing="no_number", number=holes
             )
         leader = leaders[arm]
-        standing: Standing = "ties" if arm != leader else "judged"
+        standing: AgainstReference = "ties" if arm != leader else "judged"
         if leader in hopeless:
             standing = "hopeless"
         return Member(
@@ -210,7 +210,7 @@ def standardised(series: Array, block: int, starts: npt.NDArray[np.int64]) -> tu
     return np.where(exact, certain, difference / safe), np.where(exact, 0.0, drawn / safe)
 
 
-def _of_pair(difference: Array, overlap: int) -> tuple[Law, float]:
+def _of_pair(difference: Array, overlap: int) -> tuple[TDistribution, float]:
     """The law of a pair's own lag, and the t statistic of its mean difference."""
     lag = choose_lag(difference, overlap)
     law = fixed_smoothing(len(difference), lag, overlap)

@@ -21,7 +21,7 @@ from harness.window import Array, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
+class TDistribution:
     """The law a t statistic with a Bartlett long-run variance is read in.
 
     Attributes
@@ -39,7 +39,7 @@ class Law:
     factor: float
     freedom: float
 
-    def stretched(self, by: float) -> Law:
+    def stretched(self, by: float) -> TDistribution:
         """The same where the error is so many times as long as it is taken to be."""
         return self if by == 1.0 else dataclasses.replace(self, factor=self.factor / by)
 
@@ -101,7 +101,7 @@ class MeanRatio:
     below: float
     excess: float
     covariance: Array
-    law: Law
+    law: TDistribution
 
     @property
     def ratio(self) -> float:
@@ -243,7 +243,7 @@ def automatic_block(n: int, rho: float) -> float:
     return max(1.0, _plug_in(n, rho))
 
 
-def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
+def fixed_smoothing(n: int, lag: int, overlap: int) -> TDistribution:
     """Law of the t statistic when the lag is a real share of the sample.
 
     With ``b = (lag + 1) / n`` the Bartlett estimate is too small by ``1 - b + b^2 / 3`` on
@@ -254,10 +254,12 @@ def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
     """
     fixed, small = math.sqrt(bartlett_share(n, lag)), _harvey(n, overlap)
     factor = min(fixed, small) if small > 0 else fixed
-    return Law(n=n, lag=lag, factor=factor, freedom=min(float(n - 1), 1.5 * n / (lag + 1)))
+    return TDistribution(
+        n=n, lag=lag, factor=factor, freedom=min(float(n - 1), 1.5 * n / (lag + 1))
+    )
 
 
-def tail_safe(law: Law, overlap: int, rho: float) -> Law:
+def tail_safe(law: TDistribution, overlap: int, rho: float) -> TDistribution:
     """The same law, safe far out in its tails where neighbours resemble each other.
 
     White noise is what `fixed_smoothing` works with. What a Bartlett estimate misses of a
@@ -276,19 +278,19 @@ def bartlett_share(n: int, lag: int) -> float:
     return max(1 / 3, 1 - share + share**2 / 3)
 
 
-def harvey_leybourne_newbold(n: int, lag: int, horizon: int) -> Law:
+def harvey_leybourne_newbold(n: int, lag: int, horizon: int) -> TDistribution:
     """Small-sample law of Harvey, Leybourne and Newbold (1997): Student with n - 1 degrees.
 
     The factor is ``sqrt((n + 1 - 2 h + h (h - 1) / n) / n)``.
     """
-    return Law(n=n, lag=lag, factor=_harvey(n, horizon), freedom=float(n - 1))
+    return TDistribution(n=n, lag=lag, factor=_harvey(n, horizon), freedom=float(n - 1))
 
 
 def _harvey(n: int, horizon: int) -> float:
     return math.sqrt(max(0.0, n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n)
 
 
-def wald(moments: Array, law: Law) -> tuple[float | None, float | None]:
+def wald(moments: Array, law: TDistribution) -> tuple[float | None, float | None]:
     """Test whether all moments [q, n] have mean 0: F statistic and p-value.
 
     A Wald statistic with a Bartlett covariance, read as Hotelling's with the degrees of freedom
@@ -320,7 +322,7 @@ class DieboldMariano:
     p_value: float
 
 
-def diebold_mariano(difference: Array, law: Law) -> DieboldMariano | None:
+def diebold_mariano(difference: Array, law: TDistribution) -> DieboldMariano | None:
     """Test whether loss differences [n] have mean 0, by their Bartlett long-run variance.
 
     In the law of `harvey_leybourne_newbold` it is statsmodels' `diebold_mariano_test` with
@@ -465,7 +467,7 @@ def generator_of(*series: Array) -> np.random.Generator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
+class VarianceShares:
     """Shares of the long-run variance that a sample of n has.
 
     Attributes
@@ -494,7 +496,7 @@ class Shares:
         return math.sqrt(self.found / self.true)
 
 
-def shares_of(n: int, lag: int, overlap: int, rho: float) -> Shares:
+def shares_of(n: int, lag: int, overlap: int, rho: float) -> VarianceShares:
     """Work out both shares for sums over the overlap of a first-order autoregression.
 
     `rho` is the first-order autocorrelation of those sums; what autoregression gives it is
@@ -503,7 +505,7 @@ def shares_of(n: int, lag: int, overlap: int, rho: float) -> Shares:
     covariances = _sums(n, overlap, _levels(overlap, rho))
     true, found = bartlett_expected(covariances, lag)
     freedom, circular, follows = _ordinates(bartlett_weights(n, lag), covariances)
-    return Shares(
+    return VarianceShares(
         true=true,
         found=max(1e-3, found),
         freedom=freedom,
@@ -607,10 +609,10 @@ def correlation_found(n: int, overlap: int, rho: float) -> tuple[float, float]:
     return mean + (1 + 3 * mean) / n, math.sqrt(max(0.0, float(terms.sum())) / n)
 
 
-def overlap_law(n: int, lag: int, overlap: int) -> Law:
+def overlap_law(n: int, lag: int, overlap: int) -> TDistribution:
     """Law of a statistic of n origins that share sessions and are independent otherwise."""
     shares = shares_of(n, lag, overlap, (overlap - 1) / overlap)
-    return Law(n=n, lag=lag, factor=min(1.0, shares.stretch), freedom=shares.freedom)
+    return TDistribution(n=n, lag=lag, factor=min(1.0, shares.stretch), freedom=shares.freedom)
 
 
 def skew_noise(n: int, overlap: int, rho: float, block: int) -> float:

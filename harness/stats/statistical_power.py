@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.stats.bootstrap import RESAMPLES, block_law, moved, shrunk
 from harness.stats.longrun import (
-    Law,
+    TDistribution,
     automatic_block,
     correlation_found,
     fixed_smoothing,
@@ -41,7 +41,7 @@ NODES = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hurdles:
+class PossibleSamples:
     """What a sample may show and how each method then reads it, by nodes [N].
 
     Attributes
@@ -103,7 +103,7 @@ def hurdles_of(
     seeds: tuple[int, int],
     alpha: float,
     among_looks: bool = False,
-) -> Hurdles:
+) -> PossibleSamples:
     """Spread nodes over what a sample may show.
 
     The autocorrelation found, and the lag and block it leads to, by five-point Gauss-Hermite; all
@@ -124,7 +124,7 @@ def hurdles_of(
     read_lean = shrunk(lean * math.sqrt(n / block) + noise, n / block)  # [K], by the bootstrap
     size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
     half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
-    return Hurdles(
+    return PossibleSamples(
         chance=np.repeat([weight / NODES for _, weight in HERMITE], NODES),
         size=size,
         blocks=blocks,
@@ -141,7 +141,7 @@ def hurdles_of(
 @lru_cache(maxsize=64)
 def _by_lags(
     n: int, overlap: int, rho: float, *, among_looks: bool = False
-) -> list[tuple[Law, Array]]:
+) -> list[tuple[TDistribution, Array]]:
     """Law and sizes [2, K] (Bartlett, blocks) of each node of the autocorrelation found.
 
     The long-run variance found goes with the autocorrelation found. Circular blocks add products
@@ -168,7 +168,7 @@ def _by_lags(
     return made
 
 
-def _drawn(laws: Sequence[Law], lean: Array, alpha: float) -> Array:
+def _drawn(laws: Sequence[TDistribution], lean: Array, alpha: float) -> Array:
     """Critical values [N] of the bootstrap, with the noise of its own quantile."""
     from scipy.special import ndtri, stdtrit
 
@@ -279,7 +279,7 @@ class Precision:
         Of the bound on the other side, where both must be kept.
     """
 
-    hurdles: Hurdles
+    hurdles: PossibleSamples
     origins: float
     level: float
     along: float

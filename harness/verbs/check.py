@@ -251,7 +251,7 @@ def try_blindness(
         Arms in place of the policy's.
     """
     from harness.checks.blindness import ask_again, played_back
-    from harness.gate.given_facts import FUTURE, tried_for_future
+    from harness.gate.circumstances import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers
     from harness.running.lease import lease

@@ -174,7 +174,7 @@ def data_import(
     options: FileOptions = FileOptions(),
 ) -> None:
     """Check a file, show what is understood and make it a dataset."""
-    from harness.data.importer import About, import_file
+    from harness.data.importer import SeriesDescription, import_file
 
     path, raw = _source(file)
     made = import_file(
@@ -185,7 +185,7 @@ def data_import(
         folder=to,
         past=past,
         options=options.told(),
-        about=About(title=title, unit=unit, source=source, licence=licence),
+        about=SeriesDescription(title=title, unit=unit, source=source, licence=licence),
         folders=[each for each in data_dir if each.is_dir() or each.resolve() != to.resolve()],
         raw=raw,
         dry_run=dry_run,

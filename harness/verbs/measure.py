@@ -55,7 +55,7 @@ def measure(
     the results are compared with are run first if they are missing.
     """
     from harness.experiments.experiment import MeasureSettings
-    from harness.measure.pair import Ask, measure_pair
+    from harness.measure.pair import MeasuringTask, measure_pair
     from harness.measure.record import pair_of
     from harness.running.fill import default_workers, fill
     from harness.running.store_folder import open_store
@@ -64,7 +64,7 @@ def measure(
     opened = open_store(store)
     grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without, store=opened)
     policy = grid.experiment.policy
-    ask = Ask(
+    ask = MeasuringTask(
         baseline=baseline or policy.baseline,
         candidate=candidate or policy.candidate,
         settings=grid.experiment.measure or MeasureSettings(),
@@ -107,7 +107,7 @@ def measure_as_asked(
     """
     from harness.experiments.experiment import MeasureSettings
     from harness.measure.load import sample_load
-    from harness.measure.pair import Ask, measure_pair
+    from harness.measure.pair import MeasuringTask, measure_pair
     from harness.measure.record import machine_class, pair_of, record_key
     from harness.measure.session import session_s
     from harness.running.cells import cell_record, has_cell
@@ -117,7 +117,7 @@ def measure_as_asked(
     unasked = unasked and os.environ.get("ABHARNESS_COSTS") != "no"
     if not (unasked if asked is None else asked.with_run):
         return
-    ask = Ask(
+    ask = MeasuringTask(
         baseline=baseline or policy.baseline,
         candidate=candidate or policy.candidate,
         settings=asked or MeasureSettings(budget_s=UNASKED_S, wait_s=0),

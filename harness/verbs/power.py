@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.gate.plan_power import PowerReport
-    from harness.judging.findings import Outlook
+    from harness.judging.findings import RulePower
 
 
 @verb("abharness power my-experiment.toml")
@@ -97,7 +97,7 @@ def _lines(found: PowerReport) -> Iterator[str]:
         yield f"the history of {dataset} holds {count} more independent origins"
 
 
-def _row(each: Outlook, count: int) -> tuple[str, ...]:
+def _row(each: RulePower, count: int) -> tuple[str, ...]:
     from reports.words.facts import say as in_words
     from reports.words.numbers import plain_effect
 

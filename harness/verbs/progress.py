@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from harness.errors import escaped
 
 if TYPE_CHECKING:
-    from harness.running.fill import Doing
+    from harness.running.fill import RunningWork
 
 _QUIET_S = 30.0
 """In a log, say something at least this often."""
@@ -33,14 +33,16 @@ class LineProgress:
     workers: int = 1
     _left: dict[str, set[str]] = field(default_factory=dict)  # kind -> keys
     _spent: dict[str, tuple[float, int]] = field(default_factory=dict)  # kind -> seconds, units
-    _running: dict[str, tuple[Doing, float]] = field(default_factory=dict)  # key -> started when
+    _running: dict[str, tuple[RunningWork, float]] = field(
+        default_factory=dict
+    )  # key -> started when
     _shares: Mapping[str, float] = field(default_factory=dict)
     _total: int = 0
     _done: int = 0
     _start: float = 0.0
     _said: float = 0.0
 
-    def begin(self, cells: Sequence[Doing], *, done: int) -> None:
+    def begin(self, cells: Sequence[RunningWork], *, done: int) -> None:
         """Say how much there is to do."""
         self._left = {}
         for cell in cells:
@@ -51,12 +53,12 @@ class LineProgress:
         workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
         self._say(f"running {len(cells)} of {self._total} units on {workers}{kept}")
 
-    def started(self, cell: Doing) -> None:
+    def started(self, cell: RunningWork) -> None:
         """Note that a unit started."""
         self._running[cell.key] = (cell, time.monotonic())
 
     def ended(
-        self, cell: Doing, seconds: float, *, failed: int, reason: str, pending: int = 0
+        self, cell: RunningWork, seconds: float, *, failed: int, reason: str, pending: int = 0
     ) -> None:
         """Say how a unit ended and how long the rest will take."""
         self._running.pop(cell.key, None)
@@ -72,7 +74,7 @@ class LineProgress:
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 
-    def unanswered(self, cell: Doing, reason: str, *, again: bool) -> None:
+    def unanswered(self, cell: RunningWork, reason: str, *, again: bool) -> None:
         """Say that the system kept a unit from a result, and when it is tried again."""
         self._running.pop(cell.key, None)
         if not again:
@@ -101,7 +103,7 @@ class LineProgress:
         """Say how long it took."""
         self._say(f"{self._done}/{self._total} units in {_clock(time.monotonic() - self._start)}")
 
-    def _forget(self, cell: Doing) -> None:
+    def _forget(self, cell: RunningWork) -> None:
         keys = self._left.get(cell.kind, set())
         keys.discard(cell.key)
         if not keys:

@@ -62,7 +62,7 @@ _DIGEST = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
+class OpenRule:
     """A rule that is undecided on a dataset, and what would decide it.
 
     Attributes
@@ -92,7 +92,7 @@ class Open:
         return f"{self.dataset} {told}".strip()
 
 
-def open_rules(verdict: Verdict) -> list[Open]:
+def open_rules(verdict: Verdict) -> list[OpenRule]:
     """Every rule without a decision: those that bind first, and of them the nearest to one."""
 
     def distance(finding: Finding) -> tuple[bool, float]:
@@ -113,7 +113,7 @@ def open_rules(verdict: Verdict) -> list[Open]:
             needed = f"{planned.seeds_needed} seeds a side"
         elif compared is not None and compared.silent:
             needed = say(no_prediction(compared.sample.independent_n))
-        each = Open(
+        each = OpenRule(
             rule=rule_name(finding),
             dataset="" if finding.unit == "ratio" else finding.dataset,
             place=(finding.dataset, finding.metric, finding.part),
@@ -439,7 +439,7 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     counts = [each.independent_n for each in samples if each.n]
     heads = [f"now, {numbers.plural(min(counts, default=0), 'origin')}"]
     heads += [f"next step, {step['then']:,}"] if later else []
-    rules: dict[str, list[Open]] = {}
+    rules: dict[str, list[OpenRule]] = {}
     for each in still:
         rules.setdefault(each.rule, []).append(each)
     table: list[Row] = []

@@ -10,8 +10,8 @@ from reports.page_input import (
     DatasetFacts,
     Fan,
     PageInput,
-    Pick,
     PriceSpan,
+    WindowPick,
     fan,
     largest_losses,
     picks,
@@ -235,7 +235,7 @@ class _Window:
 
     page: PageInput
     facts: DatasetFacts
-    pick: Pick
+    pick: WindowPick
     around: PriceSpan
 
     def drawn(self, name: str) -> Group:

@@ -84,7 +84,7 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class AxisTick:
     """A mark on the axis."""
 
     at: float
@@ -104,7 +104,7 @@ class Scorecard(Block):
     """
 
     groups: tuple[tuple[str, tuple[ScoreRow, ...]], ...]
-    ticks: tuple[Tick, ...]
+    ticks: tuple[AxisTick, ...]
     zero: float
     kept: str = ""
 
@@ -173,7 +173,7 @@ def build_scorecard(verdict: Verdict) -> Scorecard:
     ticks = []
     for place in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1):
         size = f"{100 * place * step:+.0f}".replace("-", "\u2212")
-        ticks.append(Tick(at=axis.at(place * step), label=size if place else "equal"))
+        ticks.append(AxisTick(at=axis.at(place * step), label=size if place else "equal"))
     return Scorecard(
         groups=tuple((name, tuple(rows)) for name, rows in groups.items()),
         ticks=tuple(ticks),

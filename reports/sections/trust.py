@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.judging.fact import FactCode
-from harness.judging.findings import Outlook, chances_of_all
+from harness.judging.findings import RulePower, chances_of_all
 from harness.judging.validity import Mark, Validity
 from reports.page_input import PageInput
 from reports.section import (
@@ -315,7 +315,7 @@ def power(page: PageInput) -> Iterator[Section]:
     )
 
 
-def _chances(row: Outlook, count: int) -> Row:
+def _chances(row: RulePower, count: int) -> Row:
     chances = [  # no loss says how far coverage would be off
         numbers.percent(chance, digits=0) if row.unit == "share" or effect == 0 else ""
         for effect, chance in row.chances

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.costs import Cost
 from harness.experiments.experiment import MeasureSettings, parse_experiment
-from harness.measure.pair import Ask, measure_pair
+from harness.measure.pair import MeasuringTask, measure_pair
 from harness.measure.record import read_measure
 from harness.running.fill import fill, prepare
 from harness.running.grid import Grid
@@ -81,7 +81,9 @@ def experiment(slow_down: float) -> Grid:
 
 def session(grid: Grid, store: Store, candidate: str, settings: MeasureSettings) -> Cost:
     """Measure the plain arm against another one; prints a line."""
-    costs = measure_pair(grid, store, Ask(baseline="plain", candidate=candidate, settings=settings))
+    costs = measure_pair(
+        grid, store, MeasuringTask(baseline="plain", candidate=candidate, settings=settings)
+    )
     cost = costs["latency"]
     load = read_measure(store.root / costs.record).load.during.others
     print(

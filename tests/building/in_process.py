@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.running.executor import Finished, Task, with_fits
-from harness.running.fill import Doing
+from harness.running.fill import RunningWork
 from harness.running.supervisor import Ending
 from harness.running.work import carry_out_all
 
@@ -48,15 +48,15 @@ class InThisProcess:
 class Quiet:
     """Progress that nobody reads."""
 
-    def begin(self, works: Sequence[Doing], *, done: int) -> None: ...
+    def begin(self, works: Sequence[RunningWork], *, done: int) -> None: ...
 
-    def started(self, work: Doing) -> None: ...
+    def started(self, work: RunningWork) -> None: ...
 
     def ended(
-        self, work: Doing, seconds: float, *, failed: int, reason: str, pending: int = 0
+        self, work: RunningWork, seconds: float, *, failed: int, reason: str, pending: int = 0
     ) -> None: ...
 
-    def unanswered(self, work: Doing, reason: str, *, again: bool) -> None: ...
+    def unanswered(self, work: RunningWork, reason: str, *, again: bool) -> None: ...
 
     def tick(self, shares: Mapping[str, float]) -> None: ...
 

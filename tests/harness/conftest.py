@@ -117,7 +117,7 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture
 def edited_module(monkeypatch: pytest.MonkeyPatch):
     """Read the files of modules with some code added, as long as the context lasts."""
-    module_file = cache(sources.Place.module)
+    module_file = cache(sources.ModuleFiles.module)
 
     @contextmanager
     def edited(*names: str, added: str) -> Iterator[None]:
@@ -133,7 +133,7 @@ def edited_module(monkeypatch: pytest.MonkeyPatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_bytes", edited_bytes)
-            patch.setattr(sources.Place, "module", module_file)  # no file comes or goes
+            patch.setattr(sources.ModuleFiles, "module", module_file)  # no file comes or goes
             read_anew()
             yield
         read_anew()

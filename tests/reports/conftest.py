@@ -13,7 +13,7 @@ from harness.arm import Role
 from harness.evidence.comparison import (
     Comparison,
     Effect,
-    Lengths,
+    LagAndBlock,
     Planning,
     Sample,
     Variances,
@@ -25,7 +25,7 @@ from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
-from harness.judging.reference import Standing
+from harness.judging.reference import AgainstReference
 from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
 from harness.reasons import ReasonCode, reason
@@ -181,7 +181,7 @@ def make_comparison(
             level=None,
             level_covariance=None,
         ),
-        lengths=Lengths(lag=1, block=3, resamples=2000),
+        lengths=LagAndBlock(lag=1, block=3, resamples=2000),
         estimates=made,
         equality=DieboldMariano(statistic=-1.4, p_value=0.17),
         planning=Planning(detectable=0.08, more_origins=31, decided_by="2026-05-04"),
@@ -434,11 +434,11 @@ def health(scored: UnitScores) -> UnitHealth:
 
 def standings(
     scores: Sequence[UnitScores], summaries: Sequence[MetricSummary]
-) -> tuple[Standing, ...]:
+) -> tuple[AgainstReference, ...]:
     """Both sides against the random walk by CRPS."""
     rows = {(row.arm, row.dataset): row for row in summaries if row.metric == "crps"}
     return tuple(
-        Standing(
+        AgainstReference(
             arm=arm,
             dataset=dataset,
             metric="crps",

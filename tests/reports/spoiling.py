@@ -26,16 +26,16 @@ from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Entry, OriginSpan
 from harness.gate.nights import Night
 from harness.judging.conclusion import SelfTest, SelfTestPart
-from harness.judging.declared import Cell, Level, Look
+from harness.judging.declared import Cell, Look, LookLevel
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Change, Verdict
 from harness.reasons import ReasonCode, reason
 from reports.night_input import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
-    Beside,
     Claimed,
     PageInput,
+    PageRecords,
     Registration,
     SessionTimes,
 )
@@ -54,7 +54,7 @@ OUTCOMES: Mapping[str, Any] = {
 }
 CHECKED = {
     *("Waiver.until", "PageInput.judged_at", "DatasetFacts.until"),
-    *("Look.until", "Night.at", "Entry.at", "Recent.since"),
+    *("Look.until", "Night.at", "Entry.at", "RecentEffect.since"),
 }
 """Fields that hold nothing but what they were checked to be."""
 
@@ -129,9 +129,9 @@ def full_page(make_page: Make, **changes: Any) -> PageInput:
     return dataclasses.replace(page, verdict=verdict, beside=beside(verdict, others))
 
 
-def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
+def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> PageRecords:
     """Costs, a session, trials, claims, other pairs and a verdict before."""
-    return Beside(
+    return PageRecords(
         experiment="walks.toml",
         store="runs",
         folder="runs/verdicts/walks/0123456789abcdef",
@@ -275,7 +275,8 @@ def a_history(verdict: Verdict) -> HistoryInput:
         most=40,
         origins={"ALPHA": 31, "BETA": 31},
         levels={
-            name: Level(guardrail=0.012, success=0.012, reject=0.01) for name in ("ALPHA", "BETA")
+            name: LookLevel(guardrail=0.012, success=0.012, reject=0.01)
+            for name in ("ALPHA", "BETA")
         },
         spent=0.04,
     )

@@ -21,7 +21,7 @@ from harness.judging.verdict import Change
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.forms.terminal import render_terminal
-from reports.page_input import Beside, PageInput
+from reports.page_input import PageInput, PageRecords
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.curves import worst_slice
 from reports.sections.first_screen import (
@@ -357,7 +357,7 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
     """No new origin is a note; new ones are counted by dataset."""
     pages = [
         dataclasses.replace(
-            make_page(), beside=Beside(since=Change(before=Outcome.HOLD, new_origins=new))
+            make_page(), beside=PageRecords(since=Change(before=Outcome.HOLD, new_origins=new))
         )
         for new in ({"ALPHA": 0}, {"ALPHA": 4})
     ]
@@ -369,7 +369,7 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
 def test_what_moved_is_said(make_page: Make) -> None:
     """Outcome before and now, and each finding that changed."""
     since = Change(before=Outcome.HOLD, findings={"A:crps:guardrail": ("HOLD", None)})
-    page = dataclasses.replace(make_page(outcome=Outcome.PROMOTE), beside=Beside(since=since))
+    page = dataclasses.replace(make_page(outcome=Outcome.PROMOTE), beside=PageRecords(since=since))
 
     said = changed(page)
 
@@ -402,7 +402,9 @@ def test_a_cost_is_told_only_where_it_stands_out(
     make_page: Make, changes: dict[str, Any], word: str
 ) -> None:
     """Interval and noise floor must both leave 1 out, and the figure must be evidence."""
-    page = dataclasses.replace(make_page(), beside=Beside(costs={"autoformer": costs(**changes)}))
+    page = dataclasses.replace(
+        make_page(), beside=PageRecords(costs={"autoformer": costs(**changes)})
+    )
 
     memory = next(each for each in cost_line(page, "autoformer") if each.title == "Peak memory")
 
@@ -412,12 +414,14 @@ def test_a_cost_is_told_only_where_it_stands_out(
 @pytest.mark.slow
 def test_what_was_not_measured_names_the_command(make_page: Make) -> None:
     """Of the pair that is meant, without a path of this machine."""
-    spaced = Beside(experiment="'my own.toml'", store="'my runs'", folder="my runs/verdicts/ab12")
+    spaced = PageRecords(
+        experiment="'my own.toml'", store="'my runs'", folder="my runs/verdicts/ab12"
+    )
     assert spaced.replay_command == "abharness replay 'my runs/verdicts/ab12'"
     assert spaced.check_command("n w") == (
         "abharness check 'n w' --experiment 'my own.toml' --store 'my runs'"
     )
-    beside = Beside(experiment="mine.toml", store="runs", folder="runs/verdicts/mine/ab12")
+    beside = PageRecords(experiment="mine.toml", store="runs", folder="runs/verdicts/mine/ab12")
     page = dataclasses.replace(make_page(), beside=beside)
 
     assert cost_line(page, "autoformer") == []

@@ -9,8 +9,8 @@ import pytest
 from in_process import InThisProcess
 
 from harness.checks.blindness import NEEDED, ask_again, asked_fits, is_exempt
+from harness.gate.circumstances import futures
 from harness.gate.dossier import Dossier
-from harness.gate.given_facts import futures
 from harness.judging.fact import FactCode
 from harness.running.cells import read_cell
 from harness.running.store_folder import open_store

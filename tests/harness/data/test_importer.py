@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from harness.data.dataset import Dataset, builtin_folder, load, read_dataset
 from harness.data.import_options import ImportOptions
-from harness.data.importer import About, import_file
+from harness.data.importer import SeriesDescription, import_file
 from harness.errors import DataError
 
 Take = Callable[..., Dataset]
@@ -210,7 +210,7 @@ def test_a_dataset_is_written_whole(tmp_path: Path) -> None:
         date="day",
         past=["Silver"],
         folder=tmp_path / "new" / "folder",
-        about=About(title="Mine", unit="euro"),
+        about=SeriesDescription(title="Mine", unit="euro"),
     )
     path = made.path
 

@@ -5,7 +5,7 @@ import pytest
 
 from harness.evidence.estimand import MeanLoss
 from harness.evidence.estimates import (
-    Lengths,
+    LagAndBlock,
     Question,
     agreed,
     block_of,
@@ -200,7 +200,10 @@ def test_few_origins_are_varied_without_an_error(n: int) -> None:
     sides = sides_of(n=n)
 
     found = vary(
-        sides, QUESTION, lengths=Lengths(lag=n - 1, block=max(1, n // 2)), conclusion="undecided"
+        sides,
+        QUESTION,
+        lengths=LagAndBlock(lag=n - 1, block=max(1, n // 2)),
+        conclusion="undecided",
     )
 
     assert len(found.variations) == 3
@@ -216,11 +219,11 @@ def test_a_conclusion_that_hangs_on_few_windows_is_named() -> None:
     above[0, :5] -= 2.0
     few = Sides(above=above, below=below, overlap=1)
 
-    firm = vary(steady, QUESTION, lengths=Lengths(lag=5, block=6), conclusion="within")
+    firm = vary(steady, QUESTION, lengths=LagAndBlock(lag=5, block=6), conclusion="within")
     shaky = vary(
         few,
         Question(estimand=MeanLoss(metric="crps"), bound_high=-0.02),
-        lengths=Lengths(lag=5, block=6),
+        lengths=LagAndBlock(lag=5, block=6),
         conclusion="within",
     )
 

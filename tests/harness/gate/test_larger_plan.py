@@ -1,8 +1,8 @@
 """The next step of a verdict that is not decided."""
 
 from harness.experiments.experiment import read_experiment
+from harness.gate.circumstances import circumstances_of
 from harness.gate.dossier import Dossier
-from harness.gate.given_facts import given_of
 from harness.running.fill import prepare
 from harness.running.store_folder import open_store
 
@@ -13,7 +13,7 @@ def test_the_larger_built_in_experiment_is_known_by_its_origins(tmp_path):
     store = open_store(tmp_path / "runs", create=True)
 
     asked = Dossier(grid=grid, store=store, policy=grid.experiment.policy)
-    given = given_of(asked, problems=(), today=None, changed=None)
+    given = circumstances_of(asked, problems=(), today=None, changed=None)
 
     assert given.larger is not None
     assert given.larger.name == "nightly"

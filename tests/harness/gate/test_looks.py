@@ -19,7 +19,7 @@ from harness.gate.nights import record_night
 from harness.gate.recompute import replay
 from harness.gate.rehearsal import rehearse
 from harness.gate.upkeep import adopt
-from harness.judging.declared import Level
+from harness.judging.declared import LookLevel
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.running.fill import fill
@@ -252,7 +252,7 @@ def _told(found, **changed):
     """The rehearsal as the terminal has it, with the last look of the first truth changed."""
     first, *others = found
     look, verdict = first.looks[-1]
-    level = Level(guardrail=0.01, success=0.01, reject=0.01)
+    level = LookLevel(guardrail=0.01, success=0.01, reject=0.01)
     look = dataclasses.replace(look, levels=dict.fromkeys(look.levels, level))
     last = (look, dataclasses.replace(verdict, **changed))
     first = dataclasses.replace(first, looks=(*first.looks[:-1], last))
@@ -289,7 +289,7 @@ def test_a_rule_is_shown_as_its_last_look_left_it(tiny, gold):
     grid, store, _ = night(tiny(*GROWING), gold, ENDS + 5)
     found = rehearse(grid, store, policy=grid.experiment.policy)
     look, verdict = found[0].looks[-1]
-    blind = dict.fromkeys(look.levels, Level(guardrail=None, success=None, reject=None))
+    blind = dict.fromkeys(look.levels, LookLevel(guardrail=None, success=None, reject=None))
     moved = [dataclasses.replace(each, value=8.5) for each in verdict.findings]
     later = (
         dataclasses.replace(look, levels=blind),

@@ -18,7 +18,7 @@ from harness.gate.history import (
     standing,
 )
 from harness.gate.recompute import replay
-from harness.judging.declared import Given
+from harness.judging.declared import Circumstances
 from harness.judging.fact import SCHEMA, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
@@ -375,7 +375,7 @@ def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
 def remember_some(root, verdict, start):
     """Pass ten verdicts in a process of its own."""
     store = open_store(root)
-    inputs = Inputs(cells=(), given=Given(), scoring="s")
+    inputs = Inputs(cells=(), given=Circumstances(), scoring="s")
     for number in range(start, start + 10):
         made = dataclasses.replace(verdict, candidate=f"c{number}")
         record_verdicts(store, "tiny", [(made, inputs)], scores=[], recorded=())

@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.experiments.waivers import Waiver
-from harness.judging.declared import Cell, FutureTests, Given
+from harness.judging.declared import Cell, Circumstances, FutureTests
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
@@ -52,7 +52,7 @@ def grid_of(new: float = 0.0, old: float = 0.8, late: float = 0.0) -> list[UnitS
 def judged(scores: list[UnitScores], policy: Policy = POLICY, **given: object) -> Verdict:
     """Judge a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
-    return verdict_on(policy, cells, scores, Given(**given))  # type: ignore[arg-type]  # by name
+    return verdict_on(policy, cells, scores, Circumstances(**given))  # type: ignore[arg-type]  # by name
 
 
 def with_(**changes: object) -> Policy:
@@ -99,7 +99,10 @@ def test_no_waiver_lifts_an_invalid() -> None:
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in grid_of()]
     policy = with_(waivers=(dataclasses.replace(BROKEN, finding="*"),))
 
-    assert verdict_on(policy, cells, scores, Given(today="2030-01-01")).outcome == Outcome.INVALID
+    assert (
+        verdict_on(policy, cells, scores, Circumstances(today="2030-01-01")).outcome
+        == Outcome.INVALID
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
 from harness.judging.conclusion import LIKELY
-from harness.judging.declared import Cell, Given, LargerPlan, OriginPlan, PlanRecord
+from harness.judging.declared import Cell, Circumstances, LargerPlan, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact
 from harness.judging.verdict import Verdict, verdict_on
 from harness.scoring.scores import UnitScores
@@ -48,7 +48,7 @@ def grid_of(
     )
 
 
-def judged(scores: tuple[UnitScores, ...], given: Given, **policy: object) -> Verdict:
+def judged(scores: tuple[UnitScores, ...], given: Circumstances, **policy: object) -> Verdict:
     """Judge what is there of a full grid."""
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in grid_of()]
     asked = dataclasses.replace(POLICY, **policy)  # type: ignore[arg-type]  # by name
@@ -60,56 +60,86 @@ WAIVED = tuple(
     for each in ("crps:guardrail",)
 )
 FAILED = fact(FactCode.SCORES_CONFLICT, arm="old", dataset="GOLD", seed=1, verdicts=("ab",))
-COUNTED = Given(counted=("GOLD",), room=ROOMY)
-ENDED = Given(ended=("GOLD",))
+COUNTED = Circumstances(counted=("GOLD",), room=ROOMY)
+ENDED = Circumstances(ended=("GOLD",))
 
 CASES = {
     "promoted": (
         grid_of(new=0.0, old=0.8, windows=150),
-        Given(),
+        Circumstances(),
         {},
         "replace",
         "abharness rollout status",
     ),
-    "broken": (grid_of(new=2.0, old=0.0), Given(), {}, "keep", "--candidate-arm NAME"),
-    "a cell is missing": (grid_of()[:3], Given(), {}, "fill", "abharness compare mine.toml`"),
+    "broken": (grid_of(new=2.0, old=0.0), Circumstances(), {}, "keep", "--candidate-arm NAME"),
+    "a cell is missing": (
+        grid_of()[:3],
+        Circumstances(),
+        {},
+        "fill",
+        "abharness compare mine.toml`",
+    ),
     "another problem": (
-        *(grid_of(), Given(problems=(FAILED,)), {}, "repair", "abharness compare mine.toml`"),
+        *(
+            grid_of(),
+            Circumstances(problems=(FAILED,)),
+            {},
+            "repair",
+            "abharness compare mine.toml`",
+        ),
     ),
     "only a cost is open": (
         *(
             grid_of(new=0.0, old=0.8, windows=150),
-            Given(),
+            Circumstances(),
             {"limits": Limits(latency=1.2)},
             "measure",
         ),
         "abharness measure mine.toml`, then `abharness gate mine.toml`",
     ),
     "every rule on a loss is waived": (
-        *(grid_of(new=2.0, old=0.0, walk=2.0), Given(today="2029-01-01")),
+        *(grid_of(new=2.0, old=0.0, walk=2.0), Circumstances(today="2029-01-01")),
         {"waivers": WAIVED, "coverage": ()},
         *("settle_first", "Take a waiver out of the policy"),
     ),
     "a random walk is better": (
-        *(grid_of(new=0.8, old=2.5), Given(), {"coverage": ()}, "settle_first"),
+        *(grid_of(new=0.8, old=2.5), Circumstances(), {"coverage": ()}, "settle_first"),
         "abharness gate mine.toml --set policy.candidate=walk --set policy.reference=ANOTHER`",
     ),
     "a loss is open, a larger experiment is there": (
-        *(grid_of(), Given(larger=plan(100_000)), {}, "larger_plan", "abharness compare big`"),
+        *(
+            grid_of(),
+            Circumstances(larger=plan(100_000)),
+            {},
+            "larger_plan",
+            "abharness compare big`",
+        ),
     ),
     "the larger one decides nothing, the history does": (
         *(grid_of(), dataclasses.replace(COUNTED, larger=plan(70))),
         *({}, "raise_origins", "abharness compare mine.toml --set plan.origins=100060`"),
     ),
     "a plan from a first date takes no more of the history": (
-        *(grid_of(), Given(room=ROOMY, ended=("GOLD",)), {}, "keep_undecided", "abharness init"),
+        *(
+            grid_of(),
+            Circumstances(room=ROOMY, ended=("GOLD",)),
+            {},
+            "keep_undecided",
+            "abharness init",
+        ),
     ),
     "coverage alone is open": (
-        *(grid_of(new=0.0, old=2.5, windows=40, width=0.9), Given(larger=plan(100_000))),
+        *(grid_of(new=0.0, old=2.5, windows=40, width=0.9), Circumstances(larger=plan(100_000))),
         *({}, "larger_plan", "It should decide 80 % coverage on GOLD"),
     ),
     "few origins, and more come soon": (
-        *(grid_of(windows=12), Given(), {}, "wait_for_origins", "abharness nightly mine.toml`"),
+        *(
+            grid_of(windows=12),
+            Circumstances(),
+            {},
+            "wait_for_origins",
+            "abharness nightly mine.toml`",
+        ),
     ),
     "few origins, and the data have ended": (
         *(grid_of(windows=12), ENDED, {}, "keep_undecided", "abharness init"),
@@ -142,7 +172,9 @@ def test_a_larger_plan_says_which_rules_it_is_likely_to_decide() -> None:
     """Each open rule stands on one side, by its chance with the origins of that plan."""
     scores = grid_of(new=0.0, old=2.5, windows=40, width=0.9)
     easy, hard = (
-        judged(scores, Given(larger=plan(origins, coverage_80=0.05), ended=("GOLD",))).next_action
+        judged(
+            scores, Circumstances(larger=plan(origins, coverage_80=0.05), ended=("GOLD",))
+        ).next_action
         for origins in (100_000, 41)
     )
 
@@ -158,7 +190,9 @@ def test_a_rule_that_the_larger_plan_does_not_ask_is_not_decided_by_it() -> None
     larger = dataclasses.replace(plan(100_000), bounds={})
     other = dataclasses.replace(larger, bounds={"mae:guardrail": 0.02})
 
-    codes = [judged(grid_of(), Given(larger=each)).next_action.code for each in (larger, other)]
+    codes = [
+        judged(grid_of(), Circumstances(larger=each)).next_action.code for each in (larger, other)
+    ]
 
     assert codes == [FactCode.KEEP_UNDECIDED] * 2
 
@@ -206,7 +240,7 @@ def test_a_reference_that_failed_everywhere_leaves_the_larger_plan_as_it_is() ->
 
 def test_limits_that_would_be_met_stand_last_and_are_called_another_policy() -> None:
     """Whoever reads on learns them, and that taking one is not what the evidence asks for."""
-    step = judged(grid_of(), Given(larger=plan(100_000), ended=("GOLD",))).next_action
+    step = judged(grid_of(), Circumstances(larger=plan(100_000), ended=("GOLD",))).next_action
 
     whole = next_action(step)
 
@@ -218,7 +252,7 @@ def test_limits_that_would_be_met_stand_last_and_are_called_another_policy() -> 
 
 def test_commands_name_the_store() -> None:
     """Where results lie elsewhere, the step goes on with those."""
-    step = judged(grid_of(), Given(larger=plan(100_000))).next_action
+    step = judged(grid_of(), Circumstances(larger=plan(100_000))).next_action
 
     assert "`abharness compare big --store kept`" in next_step(step, store="kept")
     assert "`abharness compare big`" in next_step(step, store="runs")

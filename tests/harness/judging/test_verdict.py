@@ -18,7 +18,7 @@ from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
-from harness.judging.declared import Cell, Given, JudgedGrid, OriginPlan, PlanRecord
+from harness.judging.declared import Cell, Circumstances, JudgedGrid, OriginPlan, PlanRecord
 from harness.judging.fact import SCHEMA, FactCode
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -112,7 +112,7 @@ def golden_verdict() -> Verdict:
         criteria=(*POLICY.criteria, Criterion(metric="crps", role="success", margin=0.05)),
         waivers=(ended,),
     )
-    given = Given(
+    given = Circumstances(
         stride={"GOLD": STRIDE, "DOW_JONES": STRIDE},
         plan=PLAN,
         fingerprints={"grid": "0" * 64},
@@ -254,7 +254,7 @@ def test_origins_off_the_planned_stride_are_invalid() -> None:
         keep = np.delete(np.arange(len(unit)), 7)
         short.append(unit.at(keep))
 
-    verdict = verdict_on(POLICY, declared(short), short, Given(stride={"GOLD": STRIDE}))
+    verdict = verdict_on(POLICY, declared(short), short, Circumstances(stride={"GOLD": STRIDE}))
 
     assert verdict.outcome == Outcome.INVALID
     assert "origins are not every 4 sessions" in reasons(verdict)[0]

@@ -17,7 +17,7 @@ from harness.costs import CRITERIA
 from harness.measure import load
 from harness.measure.record import read_measure
 from harness.measure.replies import LoadedReply, Phases
-from harness.measure.session import TurnError, Turns
+from harness.measure.session import MeasuredProcesses, TurnError
 from harness.reasons import ReasonCode
 from harness.running import lease
 from harness.running.meter import why_no_peaks
@@ -75,7 +75,7 @@ def job_file(series, tmp_path):
 @pytest.fixture
 def turns(tmp_path):
     """A launcher with a limit."""
-    with Turns(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=20.0) as found:
+    with MeasuredProcesses(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=20.0) as found:
         yield found
 
 
@@ -159,7 +159,7 @@ def test_a_killed_launcher_takes_its_processes_along(tmp_path, job_file):
     """Not even a stopped process is left behind."""
     import psutil
 
-    with Turns(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=20.0) as turns:
+    with MeasuredProcesses(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=20.0) as turns:
         turns.start("A")
         (child,) = psutil.Process(turns._process.pid).children()
         turns._process.kill()
@@ -172,7 +172,7 @@ def test_a_killed_launcher_takes_its_processes_along(tmp_path, job_file):
 @pytest.mark.slow
 def test_an_arm_that_hangs_is_stopped(tmp_path, job_file):
     """A turn has a limit, and the message says which."""
-    with Turns(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=3.0) as turns:
+    with MeasuredProcesses(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=3.0) as turns:
         turns.start("A")
         turns.turn("A", "open", Phases, job=job_file("Busy", work=10**8), order=0)
         with pytest.raises(TurnError, match="stopped after the limit of 3 s"):

@@ -16,8 +16,8 @@ from harness.errors import ConfigError
 from harness.experiments.experiment import builtin_names, read_experiment
 from harness.gate.dossier import Dossier
 from harness.judging.declared import (
+    Circumstances,
     FutureTests,
-    Given,
     LargerPlan,
     OriginPlan,
     PlanRecord,
@@ -35,9 +35,9 @@ FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
 
 
-def given_of(
+def circumstances_of(
     asked: Dossier, *, problems: Sequence[Fact], today: str | None, changed: Fact | None
-) -> Given:
+) -> Circumstances:
     """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
 
     Parameters
@@ -52,7 +52,7 @@ def given_of(
     grid, policy, wanted = asked.grid, asked.policy, asked.policy.limits.costs
     costs = read_costs(asked.store, grid, baseline=policy.baseline, candidate=policy.candidate)
     past = policy.waivers and today is not None and today < datetime.now(UTC).date().isoformat()
-    return Given(
+    return Circumstances(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
         room={name: room_of(split) for name, split in grid.splits.items()},
         ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
