@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -19,6 +19,7 @@ from harness.running.sources import digest
 from harness.running.store_folder import open_store
 
 NESTED = ("given", "spent", "environment")
+RECORDS = {"verdict": Verdict, "inputs": Inputs, "night": Night}
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
@@ -72,24 +73,24 @@ def test_records_of_a_run_have_the_golden_forms(finished):
         assert keys(body) == keys(golden(kind)), kind
 
 
-def forms_of(kind, found):
-    """Put fields and values of a class, and of those inside it, under their names."""
-    if dataclasses.is_dataclass(kind) and kind.__name__ not in found:
-        found[kind.__name__] = {each.name: str(each.type) for each in dataclasses.fields(kind)}
-        for inside in get_type_hints(kind).values():
-            forms_of(inside, found)
-    elif isinstance(kind, enum.EnumType):
-        found[kind.__name__] = [each.value for each in kind]
-    for inside in get_args(kind):
-        forms_of(inside, found)
-    return found
+def form_of(kind, above=()):
+    """What a class is made of, whatever it is called: its fields or values, all the way down."""
+    if kind in above:
+        return above.index(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        own = dataclasses.fields(kind)
+        return {each.name: form_of(hints[each.name], (*above, kind)) for each in own}
+    if isinstance(kind, enum.EnumType):
+        return [each.value for each in kind]
+    if inside := get_args(kind):
+        return [str(get_origin(kind)), *(form_of(each, above) for each in inside)]
+    return getattr(kind, "__name__", str(kind))
 
 
 def test_records_of_another_form_have_another_schema_number():
     """A field or a fact that changes without the number would be read as what it is not."""
-    forms = {}
-    for kind in (Verdict, Inputs, Night):
-        forms_of(kind, forms)
+    forms = {kind: form_of(each) for kind, each in RECORDS.items()}
     forms["values of facts"] = re.findall(r"[A-Z_]+ = .*#.*", inspect.getsource(FactCode))
     known = json.loads((GOLDEN / "forms.json").read_text(encoding="utf-8"))
     todo = f'raise harness.judging.fact.SCHEMA, and add to forms.json: "{digest(forms)}"'
