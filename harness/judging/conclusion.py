@@ -366,9 +366,8 @@ class Case:
             )
         compared = sorted(
             (each.comparison for each in self.findings if each.comparison),
-            key=lambda each: (
-                each.sample.n > 0
-            ),  # a rule whose arm failed everywhere counts no origins
+            # a rule whose arm failed everywhere counts no origins
+            key=lambda each: each.sample.n > 0,
         )
         samples = {each.dataset: each.sample for each in compared}
         room = {name: given.room.get(name, 0) for name in samples if name in given.counted}

@@ -68,20 +68,7 @@ def connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def begin_writing(
     connection: sqlite3.Connection, path: Path, *, wait_s: float, tell: Callable[[str], object]
 ) -> None:
-    """Begin a transaction that alone may write.
-
-    Parameters
-    ----------
-    wait_s
-        How long to wait for another process that writes.
-    tell
-        Called once with who that is.
-
-    Raises
-    ------
-    StoreError
-        When the place cannot be written, or the other process goes on writing.
-    """
+    """Begin a transaction that alone may write: arguments and errors as in `Journal.writing`."""
     start, said = time.monotonic(), False
     while True:
         try:

@@ -271,6 +271,12 @@ def init(
     say(f"next: {'' if to == Path() else f'cd {shlex.quote(str(to))} && '}{command}")
 
 
+def _commented(lines: Sequence[tuple[str, str]]) -> str:
+    """Lines of a TOML table with their comments in one column."""
+    width = max(len(line) for line, _ in lines)
+    return "".join(f"{line:<{width}}  # {why}\n" for line, why in lines)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setup:
     """What an experiment is written for: where, on which data, for which arms."""
@@ -311,12 +317,9 @@ class _Setup:
             (f"horizon = {steps}", "sessions judged at each origin"),
             (f"stride = {steps}", "origins do not overlap"),
             (f"origins = {origins}", "counted back from the end of the data, once"),
-            (
-                f"validation = {validation}",
-                "last sessions before a fit: early stopping and residuals",
-            ),
+            (f"validation = {validation}", "last sessions before a fit: early stopping, residuals"),
         )
-        return "".join(f"{said:<18} # {why}\n" for said, why in lines)
+        return _commented(lines)
 
     def plan_of_logs(self, logs: Sequence[Recorded], horizon: int) -> str:
         """Lines of a plan whose origins are those of the logs.
@@ -359,15 +362,15 @@ class _Setup:
                 f"hold on {dataset.id}: those every {stride} sessions from "
                 f"{series.dates[stretch[0]]} to {series.dates[stretch[-1]]}"
             )
-        return (
-            f"horizon = {steps}        # sessions judged at each origin\n"
-            f"stride = {stride}         # sessions between origins, as the logs have them\n"
-            f'first = "{series.dates[stretch[0]]}"    # the first session that the first did not '
-            "see\n"
-            + ("" if grows else f"origins = {len(stretch)}       # as far as the log reaches\n")
-            + f"validation = {validation}    # last sessions before a fit: early stopping, "
-            "residuals\n"
+        reach = ((f"origins = {len(stretch)}", "as far as the log reaches"),)
+        lines = (
+            (f"horizon = {steps}", "sessions judged at each origin"),
+            (f"stride = {stride}", "sessions between origins, as the logs have them"),
+            (f'first = "{series.dates[stretch[0]]}"', "the first origin"),
+            *(() if grows else reach),
+            (f"validation = {validation}", "last sessions before a fit: early stopping, residuals"),
         )
+        return _commented(lines)
 
     def texts(self, plan: str, command: str, ci: Ci) -> list[str]:
         """Experiment, policy and, where one is asked for, the CI file."""

@@ -33,9 +33,8 @@ class LineProgress:
     workers: int = 1
     _left: dict[str, set[str]] = field(default_factory=dict)  # kind -> keys
     _spent: dict[str, tuple[float, int]] = field(default_factory=dict)  # kind -> seconds, units
-    _running: dict[str, tuple[RunningWork, float]] = field(
-        default_factory=dict
-    )  # key -> started when
+    # key -> what runs, and when it started
+    _running: dict[str, tuple[RunningWork, float]] = field(default_factory=dict)
     _shares: Mapping[str, float] = field(default_factory=dict)
     _total: int = 0
     _done: int = 0
